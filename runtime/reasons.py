@@ -1,0 +1,45 @@
+"""Why a verdict is not OK: one table of names and numbers, shared by wire, registers and documents.
+
+Source: line interface contract, section 3.4. Codes are never reused.
+"""
+
+REASONS: dict[str, int] = {
+    "NO_FRAME": 1001,
+    "CAMERA_LOST": 1002,
+    "INCOMPLETE_FRAME": 1003,
+    "STALE_FRAME": 1004,
+    "FROZEN_FRAME": 1005,
+    "WRONG_FORMAT": 1006,
+    "TRIGGER_IGNORED_BY_CAMERA": 1007,
+    "TOO_DARK": 2001,
+    "OVEREXPOSED": 2002,
+    "OUT_OF_FOCUS": 2003,
+    "OCCLUDED": 2004,
+    "PART_NOT_PRESENT": 2005,
+    "DECODE_ERROR": 2006,
+    "DRIFT": 2007,
+    "ENGINE_UNAVAILABLE": 3001,
+    "ENGINE_UNTRUSTED": 3002,
+    "INFER_FAILED": 3003,
+    "GPU_OOM": 3004,
+    "NON_FINITE_SCORE": 3005,
+    "FALLBACK_NOT_ALLOWED": 3006,
+    "DEADLINE_MISSED": 4001,
+    "QUEUE_FULL": 4002,
+    "OVERRUN": 4003,
+    "STORE_UNAVAILABLE": 5001,
+    "DISK_LOW": 5002,
+    "PLC_LIFEBIT_LOST": 6001,
+    "DUPLICATE_TRIGGER": 6002,
+    "REPLAY_GAP": 6003,
+    "RECIPE_INVALID": 7001,
+    "RECIPE_HASH_MISMATCH": 7002,
+    "STARTING": 8001,
+    "STOPPING": 8002,
+    "WORKER_RESTARTED": 8003,
+    "THERMAL": 8004,
+    "CLOCK_STEP": 8005,
+    "SCORE_OVER_THRESHOLD": 9001,
+    "REGION_RULE": 9002,
+}
+"""Name -> number; the thousands digit is the component (1 camera .. 9 decision)."""
