@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Protocol
 
@@ -99,7 +100,7 @@ class HostDetector:
         clock.append(time.perf_counter_ns())
         self._head.run()
         clock.append(time.perf_counter_ns())
-        spans = (int(b - a) // 1000 for a, b in zip(clock, clock[1:], strict=False))
+        spans = (int(b - a) // 1000 for a, b in itertools.pairwise(clock))
         stages = dict(zip(("pre", "infer", "post"), spans, strict=True))
         return Prediction(float(self._score[0]), self._map, self._to_image(image), stages)
 

@@ -1,0 +1,37 @@
+"""What runs a network: a table from the backend's name to the class behind it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..network import Network
+
+
+class NetworkClass(Protocol):
+    """What each backend's class offers besides `Network`."""
+
+    def __call__(self, bundle: Bundle, threads: int) -> Network:
+        """Loads the bundle's network; raises EngineError when it cannot run here."""
+
+
+NETWORKS: dict[str, tuple[str, str]] = {
+    "onnxruntime": (".onnxruntime", "OnnxRuntimeNetwork"),
+    "openvino": (".openvino", "OpenVinoNetwork"),
+}
+"""Backend -> (module, class); a module is imported only when its backend is asked for."""
+
+
+def open_network(backend: str, bundle: Bundle, threads: int = 1) -> Network:
+    """Opens the bundle's network on a backend with `threads` CPU threads.
+
+    Raises:
+        EngineError: unknown backend, its package is missing, or it cannot run this network.
+    """
+    if backend not in NETWORKS:
+        raise EngineError(f"backend {backend!r} unknown; expected one of {', '.join(sorted(NETWORKS))}")
+    module, name = NETWORKS[backend]
+    opener: NetworkClass = getattr(importlib.import_module(module, __package__), name)
+    return opener(bundle, threads)

@@ -1,0 +1,43 @@
+"""From a bundle to a running detector: the one place where backend, head and recipe meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .detector import HostDetector
+from .heads import open_head
+from .images import load_image
+from .networks import open_network
+from .recipe import Recipe
+
+F32 = NDArray[np.float32]
+
+
+def open_detector(
+    bundle: Bundle, recipe: Recipe | None = None, backend: str = "onnxruntime", threads: int = 1
+) -> HostDetector:
+    """Opens a detector for a bundle, inspecting the recipe's region and mask; the caller closes it.
+
+    Raises:
+        EngineError: the backend cannot run the network here.
+        BundleError: head and network do not fit.
+        ConfigError: the recipe's mask cannot be read.
+    """
+    head = open_head(bundle)
+    mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), head.map_shape)
+    network = open_network(backend, bundle, threads)
+    region = None if recipe is None else recipe.region
+    return HostDetector(bundle.manifest.preprocessing, network, head, region, mask)
+
+
+def load_mask(path: Path, shape: tuple[int, int]) -> F32:
+    """A grey image over the inspected region as weights on the map's grid, (h, w) float32, 0..1."""
+    grey = load_image(path, colour=False)
+    # Area averaging: a map cell that is half masked counts half.
+    small = cv2.resize(grey, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) / np.float32(255)
