@@ -1,0 +1,1 @@
+"""Images or a trained model in, a bundle out."""
