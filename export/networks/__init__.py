@@ -9,7 +9,9 @@ from runtime.errors import ConfigError
 from .backbone import Backbone, Tap
 from .filter_bank import FILTER_BANK
 from .graph import Graph, Shape
+from .mobilenet import MOBILENET_V2
 from .resnet import RESNET18, WIDE_RESNET50_2
+from .resnet_v2 import RESNET50V2
 from .weights import Weights, load_weights
 
 __all__ = ["BACKBONES", "Backbone", "Tap", "build_network"]
@@ -17,6 +19,8 @@ __all__ = ["BACKBONES", "Backbone", "Tap", "build_network"]
 BACKBONES: dict[str, Backbone] = {
     "filter_bank": FILTER_BANK,
     "resnet18": RESNET18,
+    "resnet50v2": RESNET50V2,
+    "mobilenet_v2": MOBILENET_V2,
     "wide_resnet50_2": WIDE_RESNET50_2,
 }
 """From the name in the YAML to the network; `mean` and `std` of an entry are what preprocess applies."""

@@ -60,6 +60,11 @@ class Graph:
             group=group,
         )
 
+    def norm(self, x: str, weights: Mapping[str, F32], name: str) -> str:
+        """`x * <name>.scale + <name>.shift`, both (C, 1, 1) in `weights`."""
+        scaled = self.mul(x, self.constant(f"{name}.scale", weights[f"{name}.scale"]))
+        return self.add(scaled, self.constant(f"{name}.shift", weights[f"{name}.shift"]))
+
     def relu(self, x: str) -> str:
         return self.node("Relu", x)
 
