@@ -1,0 +1,34 @@
+"""The numerics: each kernel in NumPy, readable beside the paper it comes from."""
+
+from .matrices import finish_matrix, resize_matrix
+from .reference import (
+    anchor_indices,
+    distance_map,
+    distance_rowsum,
+    fill_border,
+    finish_map,
+    knn_distance,
+    neighbour_mean,
+    neighbour_regression,
+    pool_norm,
+    preprocess,
+    select_global,
+    shift_correlations,
+)
+
+__all__ = [
+    "anchor_indices",
+    "distance_map",
+    "distance_rowsum",
+    "fill_border",
+    "finish_map",
+    "finish_matrix",
+    "knn_distance",
+    "neighbour_mean",
+    "neighbour_regression",
+    "pool_norm",
+    "preprocess",
+    "resize_matrix",
+    "select_global",
+    "shift_correlations",
+]

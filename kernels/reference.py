@@ -1,0 +1,393 @@
+"""Each kernel in NumPy: the truth that native and CUDA forms are measured against.
+
+Here stand the kernels that work on feature cells; `preprocess` and the finishing are re-exported, so that
+this module holds every name. A kernel answers in the dtype of its features: float32 in the product,
+float64 in the tests of identities. Nothing loops over cells.
+
+GRNR is "Global-Regularized Neighborhood Regression", arXiv 2406.07333.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from .finish import border_profile, fill_border, finish_map
+from .matrices import Floats, Indices
+from .resize import preprocess
+
+__all__ = [
+    "anchor_indices",
+    "border_profile",
+    "distance_map",
+    "distance_rowsum",
+    "fill_border",
+    "finish_map",
+    "knn_distance",
+    "neighbour_mean",
+    "neighbour_regression",
+    "pool_norm",
+    "preprocess",
+    "select_global",
+    "shift_correlations",
+]
+
+NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+"""(row, column) steps to the 8 window neighbours, in raster order."""
+
+SHIFTS = tuple((dy, dx) for dy in range(3) for dx in range(-2, 3) if dy > 0 or dx >= 0)
+"""The 13 (row, column) steps in half of a 5x5 window; the other half is the same pairs seen from behind."""
+
+_NOISE_VARIANCE = 1e-6 / 12
+"""Variance of the uniform noise in 0..1e-3 that the paper's code adds to every neighbour value."""
+
+_TILE = 1 << 18
+"""Largest number of distances held at once: 1 MiB in float32, so that a tile stays in the cache."""
+
+
+def pool_norm(features: Floats) -> tuple[Floats, Floats, Floats]:
+    """Features averaged over 3x3 cells, with their mean and their squared distance from it.
+
+    Args:
+        features: (h, w, C).
+
+    Returns:
+        pooled: (h, w, C); cells outside the grid count as 0 and the divisor is always 9, so an edge cell
+            over constant features keeps 6/9 of them and a corner 4/9.
+        norms: (h, w), squared norm of (pooled - mean).
+        mean: (C,), mean pooled feature of all cells.
+
+    Source: arXiv 2406.07333, pooling of its code; the norms feed `distance_rowsum` elsewhere.
+    """
+    h, w, _ = features.shape
+    padded = np.pad(features, ((1, 1), (1, 1), (0, 0)))
+    rows = padded[:h] + padded[1 : h + 1] + padded[2:]
+    pooled = (rows[:, :w] + rows[:, 1 : w + 1] + rows[:, 2:]) / 9
+    mean = _mean(pooled.reshape(h * w, -1))
+    centred = pooled - mean
+    return pooled, _dot(centred, centred), mean
+
+
+def distance_rowsum(features: Floats) -> Floats:
+    """Mean Euclidean distance from each cell to all other cells of the image ("self filtering").
+
+    Args:
+        features: (n, C), n >= 1.
+
+    Returns:
+        (n,) in embedding units, small = typical; 0 for a single cell.
+
+    Source: arXiv 2406.07333, self filtering; its code includes the cell itself, at distance infinity. The
+    Gram form |a|^2 + |b|^2 - 2 a.b about the mean is derived: without centring, float32 loses the distances
+    of nearly constant images.
+    """
+    n = len(features)
+    centred = features - _mean(features)
+    squares = _dot(centred, centred)
+    sums = np.empty(n, features.dtype)
+    step = max(1, _TILE // n)
+    for first in range(0, n, step):
+        rows = slice(first, min(first + step, n))
+        distances = _squared_distances(centred[rows], squares[rows], centred, squares)
+        np.sqrt(distances, out=distances)
+        # A cell is at distance 0 from itself; rounding may say otherwise.
+        np.einsum("ii->i", distances[:, rows])[:] = 0
+        sums[rows] = distances.sum(axis=1)
+    return sums / max(1, n - 1)
+
+
+def select_global(
+    features: Floats, row_distance: Floats, count: int, variant: Literal["paper", "demo"] = "paper"
+) -> tuple[Indices, Floats]:
+    """The cells taken as typical of the image, and the mean of their features.
+
+    Args:
+        features: (n, C).
+        row_distance: (n,), see `distance_rowsum`; not looked at by "demo".
+        count: number of cells, 1 <= count <= n.
+        variant: "paper" takes the smallest distances, ties by index; "demo" the first cells in raster
+            order, which is what the published code amounts to (its distances are all infinite).
+
+    Returns:
+        indices: (count,) int64; "paper" in order of distance.
+        vector: (C,), the global vector.
+
+    Raises:
+        ValueError: count outside 1..n, or an unknown variant.
+
+    Source: arXiv 2406.07333; derived: only the mean of the vectors matters (see `neighbour_regression`).
+    """
+    if not 1 <= count <= len(features):
+        raise ValueError(f"select_global: count is {count}, expected 1..{len(features)}")
+    if variant == "paper":
+        indices = np.argsort(row_distance, kind="stable")[:count]
+    elif variant == "demo":
+        indices = np.arange(count)
+    else:
+        raise ValueError(f"select_global: variant is {variant!r}, expected 'paper' or 'demo'")
+    return indices.astype(np.int64), _mean(features[indices])
+
+
+def shift_correlations(features: Floats) -> dict[tuple[int, int], Floats]:
+    """Inner products of all pairs of cells at most 2 rows and 2 columns apart.
+
+    Every entry of the 8x8 Gram matrices of all cells is in these maps: 13 products per cell instead of 44.
+
+    Args:
+        features: (h, w, C), h, w >= 3.
+
+    Returns:
+        For each (dy, dx) in SHIFTS a map (h - dy, w - |dx|): entry [r, c] is the product of the two cells
+        (r, c) and (r + dy, c + dx), where c counts from the left one of the pair if dx < 0.
+
+    Source: derived from arXiv 2406.07333.
+    """
+    h, w, _ = features.shape
+    maps = {}
+    for dy, dx in SHIFTS:
+        upper = features[: h - dy, max(0, -dx) : w - max(0, dx)]
+        lower = features[dy:, max(0, dx) : w + min(0, dx)]
+        maps[dy, dx] = _dot(upper, lower)
+    return maps
+
+
+def neighbour_regression(features: Floats, target: Floats, blend: float, ridge: float = 1e-5) -> Floats:
+    """What remains of each cell after it is rebuilt from its 8 neighbours, pulled towards a global vector.
+
+    Per cell with feature x, neighbours B (8, C) and target g, the weights y solve
+    (B B^T + eps I) y = B ((1 - a) x + a g), and the patch score is |x - y B|.
+
+    Args:
+        features: (h, w, C), h, w >= 3, pooled features.
+        target: (C,) one global vector, or (h - 2, w - 2, C) one for each cell.
+        blend: a = lam N / (1 + lam N) in 0..1, for N global vectors of weight lam whose mean is `target`.
+        ridge: eps = max(C * 1e-6 / 12, ridge * mean diagonal of B B^T) per cell. The first term is the
+            variance of the noise that the paper's code adds instead; it is absolute, so it rules where features are
+            below about 0.1 per channel. 0 means no eps at all: exact algebra for tests, singular where
+            neighbours repeat.
+
+    Returns:
+        (h - 2, w - 2) in embedding units, >= 0: the cells with a full 3x3 window.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Source: arXiv 2406.07333, closed form of its code. Derived: N targets equal their mean with this blend,
+    the Gram matrices come from 13 shift maps, a ridge stands for the noise. The residual is formed
+    explicitly: the quadratic form |x|^2 - 2 u y + y K y cancels on smooth surfaces.
+    """
+    h, w, channels = features.shape
+    rows, columns = h - 2, w - 2
+    if rows < 1 or columns < 1 or target.shape not in ((channels,), (rows, columns, channels)):
+        raise ValueError(
+            f"neighbour_regression: features {features.shape} and target {target.shape} do not fit"
+        )
+    system = _normal_equations(features, target, blend)
+    if ridge > 0:
+        diagonal = np.einsum("iirc->irc", system[:, :8])
+        diagonal += np.maximum(channels * _NOISE_VARIANCE, ridge * diagonal.mean(axis=0))
+    weights = _solve(system)
+    residual = features[1:-1, 1:-1].copy()
+    part = np.empty_like(residual)
+    for weight, (dy, dx) in zip(weights, NEIGHBOURS, strict=True):
+        np.multiply(features[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns], weight[..., None], out=part)
+        residual -= part
+    return np.sqrt(_dot(residual, residual))
+
+
+def _normal_equations(features: Floats, target: Floats, blend: float) -> Floats:
+    """(8, 9, h - 2, w - 2): B B^T and, as ninth column, B ((1 - a) x + a g), for all cells at once."""
+    h, w, _ = features.shape
+    rows, columns = h - 2, w - 2
+    maps = shift_correlations(features)
+
+    def product(first: tuple[int, int], second: tuple[int, int]) -> Floats:
+        """Map over the inner cells p of <X at p + first, X at p + second>."""
+        upper, lower = min(first, second), max(first, second)
+        shift = (lower[0] - upper[0], lower[1] - upper[1])
+        row, column = 1 + upper[0], 1 + min(upper[1], lower[1])
+        return maps[shift][row : row + rows, column : column + columns]
+
+    system = np.empty((8, 9, rows, columns), features.dtype)
+    for i, first in enumerate(NEIGHBOURS):
+        for j, second in enumerate(NEIGHBOURS[: i + 1]):
+            system[i, j] = system[j, i] = product(first, second)
+        neighbour = features[1 + first[0] : 1 + first[0] + rows, 1 + first[1] : 1 + first[1] + columns]
+        system[i, 8] = (1 - blend) * product(first, (0, 0)) + blend * _dot(neighbour, target)
+    return system
+
+
+def _solve(system: Floats) -> Floats:
+    """(8, ...) solutions of symmetric positive definite systems (8, 9, ...) that it overwrites.
+
+    Elimination step by step over all cells at once: a few dozen vector operations, about four times as fast
+    as one LAPACK call per cell. Without pivoting it is as stable as Cholesky on such a matrix, and one
+    singular cell does not raise for all the others.
+    """
+    last = len(system)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for j in range(last - 1):
+            factor = system[j + 1 :, j] / system[j, j]
+            system[j + 1 :, j + 1 :] -= factor[:, None] * system[j, j + 1 :]
+        solution = system[:, last]
+        for j in reversed(range(last)):
+            solution[j] /= system[j, j]
+            solution[:j] -= system[:j, j] * solution[j]
+    return solution
+
+
+def knn_distance(
+    queries: Floats, bank: Floats, k: int, exclude: Indices | None = None
+) -> tuple[Floats, Indices]:
+    """Euclidean distance from each query patch to its k nearest bank patches, and which they are.
+
+    Args:
+        queries: (N, C), patch embeddings of one image.
+        bank: (M, C), embeddings of normal patches, or of (some of) the same image's own.
+        k: number of neighbours, 1 <= k <= M; 1 <= k <= M - 1 where a row is excluded.
+        exclude: (N,) the bank row that is the query itself and not its neighbour; -1: none.
+
+    Returns:
+        distances: (N, k) in embedding units, ascending.
+        indices: (N, k) int64 rows of the bank; of equal distances the smaller index comes first.
+
+    Raises:
+        ValueError: C differs between the two, k is out of range, or exclude does not fit.
+
+    Source: PatchCore (Roth et al., CVPR 2022), section 3.3, for the bank; the image as its own is derived.
+    Gram form about the bank's mean: float32 cannot tell a distance below about 1e-3 of the norms from 0.
+    """
+    (n, channels), m = queries.shape, len(bank)
+    if bank.shape[1] != channels:
+        raise ValueError(f"knn_distance: queries have {channels} channels, the bank {bank.shape[1]}")
+    excluded = exclude is not None and bool((exclude >= 0).any())
+    if not 1 <= k <= m - excluded:
+        raise ValueError(f"knn_distance: k is {k}, expected 1..{m - excluded} for a bank of {m} rows")
+    if exclude is not None and (exclude.shape != (n,) or (n > 0 and exclude.max() >= m)):
+        raise ValueError(f"knn_distance: exclude {exclude.shape} does not fit {n} queries and {m} bank rows")
+    centre = _mean(bank)
+    bank, queries = bank - centre, queries - centre
+    squares, own_squares = _dot(bank, bank), _dot(queries, queries)
+    distances = np.empty((n, k), np.result_type(queries, bank))
+    indices = np.empty((n, k), np.int64)
+    step = max(1, _TILE // m)
+    for first in range(0, n, step):
+        rows = slice(first, min(first + step, n))
+        tile = _squared_distances(queries[rows], own_squares[rows], bank, squares)
+        if exclude is not None:
+            own = np.flatnonzero(exclude[rows] >= 0)
+            tile[own, exclude[rows][own]] = np.inf
+        distances[rows], indices[rows] = _smallest(tile, k)
+    return np.sqrt(distances), indices
+
+
+def _smallest(values: Floats, k: int) -> tuple[Floats, Indices]:
+    """The k smallest of each row, ascending, ties by index; values (n, m) >= 0 or NaN."""
+    m = values.shape[1]
+    if k == 1:
+        nearest = values.argmin(axis=1)[:, None]
+        return np.take_along_axis(values, nearest, axis=1), nearest
+    if values.dtype != np.float32:
+        order = np.argsort(values, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(values, order, axis=1), order
+    # The bits of floats >= 0 sort like the floats, so value and index fit one integer: partition and sort it
+    # once, and ties fall to the smaller index. Twice as fast as argpartition, which leaves ties open.
+    keys = np.left_shift(values.view(np.int32), 32, dtype=np.int64)
+    keys |= np.arange(m)
+    keys.partition(k - 1, axis=1)
+    keys = np.sort(keys[:, :k], axis=1)
+    return (keys >> 32).astype(np.int32).view(np.float32), keys & 0xFFFFFFFF
+
+
+def neighbour_mean(bank: Floats, indices: Indices) -> Floats:
+    """Mean of the bank rows named for each query: the local global vector of a cell.
+
+    Args:
+        bank: (M, C).
+        indices: (N, k) rows of the bank, no row twice for a query.
+
+    Returns:
+        (N, C).
+
+    Source: derived.
+    """
+    n, k = indices.shape
+    # One product with a matrix of 0 and 1/k: k reads per query fewer than gathering (N, k, C).
+    shares = np.zeros((n, len(bank)), bank.dtype)
+    np.put_along_axis(shares, indices, 1 / k, axis=1)
+    return shares @ bank
+
+
+def anchor_indices(n: int, count: int) -> Indices:
+    """At most `count` of n cells, evenly spread in raster order: the image as its own bank, thinned out.
+
+    Args:
+        n: cells, >= 1.
+        count: anchors wanted, >= 1.
+
+    Returns:
+        (min(n, count),) int64, ascending, each in the middle of its share of the cells.
+
+    Raises:
+        ValueError: n or count below 1.
+
+    Source: derived.
+    """
+    if n < 1 or count < 1:
+        raise ValueError(f"anchor_indices: n is {n}, count {count}, expected both >= 1")
+    count = min(n, count)
+    return (2 * np.arange(count, dtype=np.int64) + 1) * n // (2 * count)
+
+
+def distance_map(first: Floats, second: Floats, kind: Literal["cosine", "l2"]) -> Floats:
+    """Distance between two feature maps, cell by cell.
+
+    Args:
+        first: (h, w, C).
+        second: (h, w, C).
+        kind: "cosine" is 1 - cos of the angle, 0..2, and 1 where a vector is zero; "l2" is the norm of the
+            difference.
+
+    Returns:
+        (h, w).
+
+    Raises:
+        ValueError: different shapes or an unknown kind.
+
+    Source: student-teacher and reconstruction methods in general, such as STFPM (Wang et al., BMVC 2021).
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"distance_map: shapes differ: {first.shape} and {second.shape}")
+    if kind == "l2":
+        difference = first - second
+        return np.sqrt(_dot(difference, difference))
+    if kind != "cosine":
+        raise ValueError(f"distance_map: kind is {kind!r}, expected 'cosine' or 'l2'")
+    lengths = np.sqrt(_dot(first, first)) * np.sqrt(_dot(second, second))
+    cosine: Floats = _dot(first, second) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
+    # Rounding can push the cosine of equal vectors above 1, and a distance below 0.
+    return np.maximum(1 - cosine, 0)
+
+
+def _mean(rows: Floats) -> Floats:
+    """(C,) mean of (n, C); summed in float64, as float32 loses a digit per thousand rows."""
+    mean: Floats = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    return mean
+
+
+def _dot(first: Floats, second: Floats) -> Floats:
+    """Inner products along the last axis."""
+    products: Floats = np.einsum("...c,...c->...", first, second)
+    return products
+
+
+def _squared_distances(
+    first: Floats, first_squares: Floats, second: Floats, second_squares: Floats
+) -> Floats:
+    """(n, m) of |a|^2 + |b|^2 - 2 a.b: one product instead of an (n, m, C) difference."""
+    tile: Floats = first @ (-2 * second.T)
+    tile += second_squares
+    tile += first_squares[:, None]
+    # Rounding can push a true zero slightly negative. Adding 0 turns -0.0 into 0.0: `_smallest` needs that.
+    np.maximum(tile, 0, out=tile)
+    tile += 0
+    return tile
