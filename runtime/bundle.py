@@ -8,7 +8,6 @@ import os
 import stat
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +29,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Base of the manifest's parts."""
 
 
-class Preprocessing(_Part, dict=True):
+class Preprocessing(_Part, frozen=True):
     """From source pixels to the network's input."""
 
     size: tuple[int, int]
@@ -41,18 +40,8 @@ class Preprocessing(_Part, dict=True):
     map_extent: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """(left, top, right, bottom) of the anomaly map as fractions of the inspected region."""
 
-    @cached_property
-    def mean_array(self) -> F32:
-        """`mean` as (3,) float32."""
-        return np.asarray(self.mean, np.float32)
 
-    @cached_property
-    def std_array(self) -> F32:
-        """`std` as (3,) float32."""
-        return np.asarray(self.std, np.float32)
-
-
-class NetworkPart(_Part):
+class NetworkPart(_Part, frozen=True):
     """What `network.onnx` takes and gives."""
 
     backbone: str
@@ -60,7 +49,7 @@ class NetworkPart(_Part):
     outputs: tuple[TensorSpec, ...]
 
 
-class GrnrHead(_Part, tag_field="kind", tag="grnr"):
+class GrnrHead(_Part, frozen=True, tag_field="kind", tag="grnr"):
     """Parameters of global-regularised neighbourhood regression (arXiv 2406.07333).
 
     Per scale i, `head.npz` holds `rows_i` (H, h_i) and `columns_i` (W, w_i), the matrices of `finish_map`;
@@ -97,7 +86,7 @@ class GrnrHead(_Part, tag_field="kind", tag="grnr"):
 HeadPart = GrnrHead
 
 
-class Golden(_Part):
+class Golden(_Part, frozen=True):
     """One image with the prediction it must give on every machine and backend."""
 
     file: str
@@ -106,7 +95,7 @@ class Golden(_Part):
     """Score on the machine that exported, FP32."""
 
 
-class GoldenPart(_Part):
+class GoldenPart(_Part, frozen=True):
     """Known images that gate Ready: the OK ones lie below `threshold`, the NG ones above."""
 
     images: tuple[Golden, ...]
@@ -118,7 +107,7 @@ class GoldenPart(_Part):
     """Least score of the NG images over the greatest of the OK ones, > 1."""
 
 
-class Suggestion(_Part):
+class Suggestion(_Part, frozen=True):
     """A threshold from the good images given at export, each judged with itself left out of the bank."""
 
     threshold: float
@@ -127,7 +116,7 @@ class Suggestion(_Part):
     """Expected share of good parts at or above the threshold, 1 / (good_images + 1)."""
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True):
     """Everything about a bundle that is not an array or a graph."""
 
     schema: str

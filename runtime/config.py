@@ -55,7 +55,7 @@ def _to_plain(node: yaml.Node, at: str, lines: dict[str, int]) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_to_plain(item, f"{at}[{i}]", lines) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.SafeLoader("").construct_object(node)
     plain: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)

@@ -94,7 +94,7 @@ class HostDetector:
         clock = [time.perf_counter_ns()]
         how = self._preprocessing
         target = self._buffers[self._network.specs[0].name][0]
-        preprocess(image, how.size, how.mean_array, how.std_array, self._region, target)
+        preprocess(image, how.size, how.mean, how.std, self._region, target)
         clock.append(time.perf_counter_ns())
         self._network.run()
         clock.append(time.perf_counter_ns())

@@ -40,4 +40,5 @@ def load_mask(path: Path, shape: tuple[int, int]) -> F32:
     grey = load_image(path, colour=False)
     # Area averaging: a map cell that is half masked counts half.
     small = cv2.resize(grey, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32) / np.float32(255)
+    mask: F32 = small.astype(np.float32) / np.float32(255)
+    return mask

@@ -9,9 +9,10 @@ import msgspec
 
 from .config import ConfigStruct, load_yaml
 from .errors import ConfigError
+from .verdict import Thresholds
 
 
-class Region(ConfigStruct):
+class Region(ConfigStruct, frozen=True):
     """The part of the source image that is inspected, in source pixels."""
 
     x: int
@@ -24,7 +25,7 @@ class Region(ConfigStruct):
             raise ValueError("region needs x, y >= 0 and width, height >= 1 (pixels)")
 
 
-class Recipe(ConfigStruct):
+class Recipe(ConfigStruct, frozen=True):
     """How one product is judged with a bundle; paths are relative to the recipe's own file."""
 
     bundle: str
@@ -60,6 +61,11 @@ class Recipe(ConfigStruct):
             raise ValueError(
                 f"review_threshold is {review}; expected between 0 and threshold {self.threshold}"
             )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What `decide` needs of the recipe."""
+        return Thresholds(self.threshold, self.review_threshold, self.score_scale)
 
 
 def check_id(what: str, value: str) -> None:

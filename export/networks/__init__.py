@@ -48,8 +48,8 @@ def build_network(
     """
     entry = _look_up(backbone)
     taps = {output: _tap(backbone, entry, output) for output in outputs}
-    pad = pad if entry.reach is None else entry.reach
     _check_geometry(backbone, entry, size, pad, taps)
+    pad = pad if entry.reach is None else entry.reach
     loaded = _load(backbone, entry, weights)
     graph = Graph()
     tensors = _lay(graph, entry, loaded, {name for name, _ in taps.values()}, pad)
@@ -97,11 +97,12 @@ def _check_geometry(
             f"size: {size[0]} x {size[1]}; expected multiples of {coarsest}, the coarsest output stride"
         )
     tap_stride = max(entry.taps[name].stride for name, _ in taps.values())
-    if pad < 0 or pad % tap_stride or pad >= min(size):
-        raise ConfigError(
-            f"pad: {pad} px on {size[0]} x {size[1]} for {backbone}; expected a multiple of {tap_stride} "
-            "below the shorter side"
-        )
+    for px in (pad, entry.reach or pad):
+        if px < 0 or px % tap_stride or px >= min(size):
+            raise ConfigError(
+                f"pad: {px} px on {size[0]} x {size[1]} for {backbone}; expected a multiple of {tap_stride} "
+                "below the shorter side"
+            )
 
 
 def _load(backbone: str, entry: Backbone, weights: Path | None) -> Weights:

@@ -1,0 +1,1 @@
+"""Frames in, verdicts out. Imports neither torch nor onnx."""
