@@ -95,8 +95,10 @@ def load_weights(path: Path, layout: Layout) -> Weights:
 
 
 def _read(path: Path, layout: Layout) -> Weights:
+    # Opened here: where the archive is damaged, np.load would leave a file open that it opened itself.
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ConfigError(f"{path}: holds a single array; expected an .npz of named tensors")
             kept = [name for name in archive.files if not _is_ignored(name, layout.ignored)]
