@@ -52,8 +52,8 @@ class PixelStatistics:
         self.regions_outside = 0
         """Regions with none: no map can find them, and they count in no figure here."""
 
-    def add(self, scores: F32, mask: Mask, inspected: Mask | None = None) -> None:
-        """Adds one image.
+    def add(self, scores: F32, mask: Mask, inspected: Mask | None = None) -> float | None:
+        """Adds one image; its own pixel AUROC, None where it lacks defective or normal inspected pixels.
 
         Args:
             scores: (H, W) float32 anomaly map at image resolution, finite.
@@ -71,8 +71,8 @@ class PixelStatistics:
         values = scores[inside]
         if not np.isfinite(values).all():
             raise ValueError(f"{int((~np.isfinite(values)).sum())} inspected map values are not finite")
-        if values.size:
-            self._count(_bins(values), mask[inside], self._pixel_weights(mask, inside))
+        share = self._pixel_weights(mask, inside)
+        return self._count(_bins(values), mask[inside], share) if values.size else None
 
     def auroc(self) -> float:
         """AUROC over all inspected pixels of all images, within `auroc_error`."""
@@ -124,7 +124,7 @@ class PixelStatistics:
         share[0] = 0
         return np.asarray(share[labels[inside]], np.float64)
 
-    def _count(self, bins: I64, truth: Mask, share: F64) -> None:
+    def _count(self, bins: I64, truth: Mask, share: F64) -> float | None:
         low, high = int(bins.min()), int(bins.max()) + 1
         # The coarse bins below start at a multiple of their width.
         low = low >> _COARSE_BITS << _COARSE_BITS
@@ -136,6 +136,9 @@ class PixelStatistics:
         self._negatives[low:high] += negatives
         self._coverage[low:high] += coverage
         self._images.append(_coarse(low, positives, negatives, np.asarray(coverage, np.float64)))
+        if not (positives.any() and negatives.any()):
+            return None
+        return float(auroc_of_counts(positives.astype(np.float64), negatives.astype(np.float64)))
 
     def _used(self, counts: NDArray[Any]) -> F64:
         """The part of the bins that holds anything, float64."""

@@ -45,6 +45,13 @@ def test_aupro_of_untouched_scores_is_that_of_a_loop_up_to_the_bins() -> None:
     assert aupro(maps, masks) == pytest.approx(_slow_aupro(maps, masks, 0.3), abs=2e-4)
 
 
+def test_adding_an_image_gives_its_own_auroc_or_none() -> None:
+    maps, masks = _images(3)
+    statistics = PixelStatistics()
+    assert statistics.add(maps[0], masks[0]) is None
+    assert statistics.add(maps[1], masks[1]) == pytest.approx(pixel_auroc(maps[1:2], masks[1:2]), abs=1e-12)
+
+
 def test_a_small_region_counts_as_much_as_a_large_one() -> None:
     mask = np.zeros((50, 50), np.bool_)
     mask[:20, :20] = mask[40:42, 40:42] = True
