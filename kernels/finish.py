@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .matrices import F32, Floats
+from .arrays import F32, Floats
 
 _PROFILE_REACH = 0.125
 """Outer part of each axis, as a fraction of its length, in which the border profile acts."""

@@ -1,16 +1,8 @@
 """Constant matrices: resampling and smoothing are linear and separable, one small matrix per axis."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-U8 = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
-"""float32 in the product, float64 where a test checks an identity; a kernel answers in what it was given."""
+from .arrays import F32, F64
 
 
 def resize_matrix(n_in: int, n_out: int) -> F64:

@@ -1,8 +1,8 @@
 """Each kernel in NumPy: the truth that native and CUDA forms are measured against.
 
-Here stand the kernels that work on feature cells; `preprocess` and the finishing are re-exported, so that
-this module holds every name. A kernel answers in the dtype of its features: float32 in the product,
-float64 in the tests of identities. Nothing loops over cells.
+Here stand pooling, selection and distances; the others are re-exported, so that this module holds every
+name. A kernel answers in the dtype of its features: float32 in the product, float64 in the tests of
+identities. Nothing loops over cells.
 
 GRNR is "Global-Regularized Neighborhood Regression", arXiv 2406.07333.
 """
@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from .arrays import Floats, Indices, inner, mean_row
 from .finish import border_profile, fill_border, finish_map
-from .matrices import Floats, Indices
+from .regression import neighbour_regression, shift_correlations
 from .resize import preprocess
 
 __all__ = [
@@ -30,15 +31,6 @@ __all__ = [
     "select_global",
     "shift_correlations",
 ]
-
-NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
-"""(row, column) steps to the 8 window neighbours, in raster order."""
-
-SHIFTS = tuple((dy, dx) for dy in range(3) for dx in range(-2, 3) if dy > 0 or dx >= 0)
-"""The 13 (row, column) steps in half of a 5x5 window; the other half is the same pairs seen from behind."""
-
-_NOISE_VARIANCE = 1e-6 / 12
-"""Variance of the uniform noise in 0..1e-3 that the paper's code adds to every neighbour value."""
 
 _TILE = 1 << 18
 """Largest number of distances held at once: 1 MiB in float32, so that a tile stays in the cache."""
@@ -62,9 +54,9 @@ def pool_norm(features: Floats) -> tuple[Floats, Floats, Floats]:
     padded = np.pad(features, ((1, 1), (1, 1), (0, 0)))
     rows = padded[:h] + padded[1 : h + 1] + padded[2:]
     pooled = (rows[:, :w] + rows[:, 1 : w + 1] + rows[:, 2:]) / 9
-    mean = _mean(pooled.reshape(h * w, -1))
+    mean = mean_row(pooled.reshape(h * w, -1))
     centred = pooled - mean
-    return pooled, _dot(centred, centred), mean
+    return pooled, inner(centred, centred), mean
 
 
 def distance_rowsum(features: Floats) -> Floats:
@@ -81,8 +73,8 @@ def distance_rowsum(features: Floats) -> Floats:
     of nearly constant images.
     """
     n = len(features)
-    centred = features - _mean(features)
-    squares = _dot(centred, centred)
+    centred = features - mean_row(features)
+    squares = inner(centred, centred)
     sums = np.empty(n, features.dtype)
     step = max(1, _TILE // n)
     for first in range(0, n, step):
@@ -124,115 +116,7 @@ def select_global(
         indices = np.arange(count)
     else:
         raise ValueError(f"select_global: variant is {variant!r}, expected 'paper' or 'demo'")
-    return indices.astype(np.int64), _mean(features[indices])
-
-
-def shift_correlations(features: Floats) -> dict[tuple[int, int], Floats]:
-    """Inner products of all pairs of cells at most 2 rows and 2 columns apart.
-
-    Every entry of the 8x8 Gram matrices of all cells is in these maps: 13 products per cell instead of 44.
-
-    Args:
-        features: (h, w, C), h, w >= 3.
-
-    Returns:
-        For each (dy, dx) in SHIFTS a map (h - dy, w - |dx|): entry [r, c] is the product of the two cells
-        (r, c) and (r + dy, c + dx), where c counts from the left one of the pair if dx < 0.
-
-    Source: derived from arXiv 2406.07333.
-    """
-    h, w, _ = features.shape
-    maps = {}
-    for dy, dx in SHIFTS:
-        upper = features[: h - dy, max(0, -dx) : w - max(0, dx)]
-        lower = features[dy:, max(0, dx) : w + min(0, dx)]
-        maps[dy, dx] = _dot(upper, lower)
-    return maps
-
-
-def neighbour_regression(features: Floats, target: Floats, blend: float, ridge: float = 1e-5) -> Floats:
-    """What remains of each cell after it is rebuilt from its 8 neighbours, pulled towards a global vector.
-
-    Per cell with feature x, neighbours B (8, C) and target g, the weights y solve
-    (B B^T + eps I) y = B ((1 - a) x + a g), and the patch score is |x - y B|.
-
-    Args:
-        features: (h, w, C), h, w >= 3, pooled features.
-        target: (C,) one global vector, or (h - 2, w - 2, C) one for each cell.
-        blend: a = lam N / (1 + lam N) in 0..1, for N global vectors of weight lam whose mean is `target`.
-        ridge: eps = max(C * 1e-6 / 12, ridge * mean diagonal of B B^T) per cell. The first term is the
-            variance of the noise that the paper's code adds instead; it is absolute, so it rules where features are
-            below about 0.1 per channel. 0 means no eps at all: exact algebra for tests, singular where
-            neighbours repeat.
-
-    Returns:
-        (h - 2, w - 2) in embedding units, >= 0: the cells with a full 3x3 window.
-
-    Raises:
-        ValueError: shapes that do not fit.
-
-    Source: arXiv 2406.07333, closed form of its code. Derived: N targets equal their mean with this blend,
-    the Gram matrices come from 13 shift maps, a ridge stands for the noise. The residual is formed
-    explicitly: the quadratic form |x|^2 - 2 u y + y K y cancels on smooth surfaces.
-    """
-    h, w, channels = features.shape
-    rows, columns = h - 2, w - 2
-    if rows < 1 or columns < 1 or target.shape not in ((channels,), (rows, columns, channels)):
-        raise ValueError(
-            f"neighbour_regression: features {features.shape} and target {target.shape} do not fit"
-        )
-    system = _normal_equations(features, target, blend)
-    if ridge > 0:
-        diagonal = np.einsum("iirc->irc", system[:, :8])
-        diagonal += np.maximum(channels * _NOISE_VARIANCE, ridge * diagonal.mean(axis=0))
-    weights = _solve(system)
-    residual = features[1:-1, 1:-1].copy()
-    part = np.empty_like(residual)
-    for weight, (dy, dx) in zip(weights, NEIGHBOURS, strict=True):
-        np.multiply(features[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns], weight[..., None], out=part)
-        residual -= part
-    return np.sqrt(_dot(residual, residual))
-
-
-def _normal_equations(features: Floats, target: Floats, blend: float) -> Floats:
-    """(8, 9, h - 2, w - 2): B B^T and, as ninth column, B ((1 - a) x + a g), for all cells at once."""
-    h, w, _ = features.shape
-    rows, columns = h - 2, w - 2
-    maps = shift_correlations(features)
-
-    def product(first: tuple[int, int], second: tuple[int, int]) -> Floats:
-        """Map over the inner cells p of <X at p + first, X at p + second>."""
-        upper, lower = min(first, second), max(first, second)
-        shift = (lower[0] - upper[0], lower[1] - upper[1])
-        row, column = 1 + upper[0], 1 + min(upper[1], lower[1])
-        return maps[shift][row : row + rows, column : column + columns]
-
-    system = np.empty((8, 9, rows, columns), features.dtype)
-    for i, first in enumerate(NEIGHBOURS):
-        for j, second in enumerate(NEIGHBOURS[: i + 1]):
-            system[i, j] = system[j, i] = product(first, second)
-        neighbour = features[1 + first[0] : 1 + first[0] + rows, 1 + first[1] : 1 + first[1] + columns]
-        system[i, 8] = (1 - blend) * product(first, (0, 0)) + blend * _dot(neighbour, target)
-    return system
-
-
-def _solve(system: Floats) -> Floats:
-    """(8, ...) solutions of symmetric positive definite systems (8, 9, ...) that it overwrites.
-
-    Elimination step by step over all cells at once: a few dozen vector operations, about four times as fast
-    as one LAPACK call per cell. Without pivoting it is as stable as Cholesky on such a matrix, and one
-    singular cell does not raise for all the others.
-    """
-    last = len(system)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for j in range(last - 1):
-            factor = system[j + 1 :, j] / system[j, j]
-            system[j + 1 :, j + 1 :] -= factor[:, None] * system[j, j + 1 :]
-        solution = system[:, last]
-        for j in reversed(range(last)):
-            solution[j] /= system[j, j]
-            solution[:j] -= system[:j, j] * solution[j]
-    return solution
+    return indices.astype(np.int64), mean_row(features[indices])
 
 
 def knn_distance(
@@ -264,9 +148,9 @@ def knn_distance(
         raise ValueError(f"knn_distance: k is {k}, expected 1..{m - excluded} for a bank of {m} rows")
     if exclude is not None and (exclude.shape != (n,) or (n > 0 and exclude.max() >= m)):
         raise ValueError(f"knn_distance: exclude {exclude.shape} does not fit {n} queries and {m} bank rows")
-    centre = _mean(bank)
+    centre = mean_row(bank)
     bank, queries = bank - centre, queries - centre
-    squares, own_squares = _dot(bank, bank), _dot(queries, queries)
+    squares, own_squares = inner(bank, bank), inner(queries, queries)
     distances = np.empty((n, k), np.result_type(queries, bank))
     indices = np.empty((n, k), np.int64)
     step = max(1, _TILE // m)
@@ -359,25 +243,13 @@ def distance_map(first: Floats, second: Floats, kind: Literal["cosine", "l2"]) -
         raise ValueError(f"distance_map: shapes differ: {first.shape} and {second.shape}")
     if kind == "l2":
         difference = first - second
-        return np.sqrt(_dot(difference, difference))
+        return np.sqrt(inner(difference, difference))
     if kind != "cosine":
         raise ValueError(f"distance_map: kind is {kind!r}, expected 'cosine' or 'l2'")
-    lengths = np.sqrt(_dot(first, first)) * np.sqrt(_dot(second, second))
-    cosine: Floats = _dot(first, second) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
+    lengths = np.sqrt(inner(first, first)) * np.sqrt(inner(second, second))
+    cosine: Floats = inner(first, second) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
     # Rounding can push the cosine of equal vectors above 1, and a distance below 0.
     return np.maximum(1 - cosine, 0)
-
-
-def _mean(rows: Floats) -> Floats:
-    """(C,) mean of (n, C); summed in float64, as float32 loses a digit per thousand rows."""
-    mean: Floats = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
-    return mean
-
-
-def _dot(first: Floats, second: Floats) -> Floats:
-    """Inner products along the last axis."""
-    products: Floats = np.einsum("...c,...c->...", first, second)
-    return products
 
 
 def _squared_distances(

@@ -5,7 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .matrices import F32, U8, resize_matrix
+from .arrays import F32, U8
+from .matrices import resize_matrix
 
 _BLOCK = 8
 """Output rows per matrix product: fewer cost calls, more cost products with zeros; 4 to 8 measured best."""
