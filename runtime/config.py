@@ -19,6 +19,15 @@ class ConfigStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Base of everything read from YAML: defaults, units and range checks stand in the struct itself."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but 1e-3 is a number, as everybody expects."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load_yaml(path: Path, kind: type[T]) -> T:
     """Reads a YAML file into `kind`.
 
@@ -36,7 +45,8 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
     """As `load_yaml`, from text; `where` names it in errors."""
     lines: dict[str, int] = {}
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_aliases(text)
+        node = yaml.compose(text, Loader=_Loader)
         value = _to_plain(node, "$", lines) if node is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -49,13 +59,22 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
         raise ConfigError(_explain(str(error), value, lines, where, kind)) from None
 
 
+def _refuse_aliases(text: str) -> None:
+    """A config says each thing once; an alias could also refer to itself or multiply without end."""
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem=f"*{event.anchor}: aliases are not read here", problem_mark=event.start_mark
+            )
+
+
 def _to_plain(node: yaml.Node, at: str, lines: dict[str, int]) -> Any:
     """Plain Python values of a YAML node; the line of each goes into `lines`; a repeated key is an error."""
     lines[at] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         return [_to_plain(item, f"{at}[{i}]", lines) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return yaml.SafeLoader("").construct_object(node)
+        return _Loader("").construct_object(node)
     plain: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
