@@ -35,9 +35,9 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 def damage(data: bytes) -> str | None:
     """What is wrong with the file's frame: cut off, or a checksum that does not fit; None when whole.
 
-    A flipped bit inside a JPEG, BMP or TIFF cannot be seen: those formats carry no checksum.
+    A flipped bit inside a JPEG, BMP or TIFF is not seen: those formats carry no checksum.
     """
-    checks = {"png": _png_damage, "jpeg": _jpeg_damage, "bmp": _bmp_damage}
+    checks = {"png": _png_damage, "jpeg": _jpeg_damage, "bmp": _bmp_damage, "tiff": _tiff_damage}
     check = checks.get(image_format(data) or "")
     try:
         return check(data) if check else None
@@ -113,14 +113,30 @@ def _bmp_damage(data: bytes) -> str | None:
 
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
     """Size from the first directory of a classic TIFF; None for BigTIFF."""
-    order = "<" if data.startswith(TIFF_LITTLE) else ">"
+    tags = _tiff_tags(data, (256, 257))
+    return (tags[257][0], tags[256][0]) if len(tags) == 2 else None
+
+
+def _tiff_damage(data: bytes) -> str | None:
+    """Whether a strip or tile ends behind the file; OpenCV would fill the rest with anything."""
+    tags = _tiff_tags(data, (273, 279, 324, 325))
+    offsets, sizes = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)
+    ends = [at + size for at, size in zip(offsets or (), sizes or (), strict=False)]
+    return "cut off" if max(ends, default=0) > len(data) else None
+
+
+def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Integer values of some tags of the first directory; empty for BigTIFF."""
     if data[:4] not in (TIFF_LITTLE[0], TIFF_BIG[0]):
-        return None
+        return {}
+    order = "<" if data.startswith(TIFF_LITTLE) else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
-    sizes: dict[int, int] = {}
-    for i in range(struct.unpack_from(order + "H", data, at)[0]):
-        tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * i)
-        form = {3: "H", 4: "I"}.get(kind)
-        if tag in (256, 257) and form:
-            sizes[tag] = struct.unpack_from(order + form, data, at + 10 + 12 * i)[0]
-    return (sizes[257], sizes[256]) if len(sizes) == 2 else None
+    found: dict[int, tuple[int, ...]] = {}
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", data, at)[0], 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
+        form, size = {3: ("H", 2), 4: ("I", 4)}.get(kind, ("", 0))
+        if tag in wanted and form and count * size <= len(data):
+            inline = count * size <= 4
+            place = entry + 8 if inline else struct.unpack_from(order + "I", data, entry + 8)[0]
+            found[tag] = struct.unpack_from(f"{order}{count}{form}", data, place)
+    return found

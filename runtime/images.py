@@ -133,10 +133,14 @@ def _check_bytes(path: Path, data: bytes) -> None:
 
 
 def _decode(path: Path, data: bytes) -> Pixels:
+    # OpenCV would print its own lines beside our error.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None:
         raise SourceDecode(f"{path}: cannot be decoded; expected a whole image, copy or save it again")
     return pixels
