@@ -259,7 +259,6 @@ def _squared_distances(
     tile: Floats = first @ (-2 * second.T)
     tile += second_squares
     tile += first_squares[:, None]
-    # Rounding can push a true zero slightly negative. Adding 0 turns -0.0 into 0.0: `_smallest` needs that.
+    # Rounding can push a true zero slightly negative.
     np.maximum(tile, 0, out=tile)
-    tile += 0
     return tile

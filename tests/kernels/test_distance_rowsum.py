@@ -49,6 +49,15 @@ def test_a_single_cell_has_no_distance() -> None:
     assert distance_rowsum(np.ones((1, 4), np.float32)).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_cell_is_at_no_distance_from_itself(seed: int) -> None:
+    """Two cells: rounding would leave up to sqrt(2^-23) of the norm as distance to oneself."""
+    features = np.random.default_rng(seed).normal(0, 1, (2, 100)).astype(np.float32)
+    expected = np.linalg.norm(np.float64(features[0]) - np.float64(features[1]))
+    # Float32 sums of 100 terms.
+    np.testing.assert_allclose(distance_rowsum(features), expected, rtol=2e-6)
+
+
 def test_equal_cells_have_no_distance() -> None:
     assert not distance_rowsum(np.full((50, 3), 7.3, np.float32)).any()
 

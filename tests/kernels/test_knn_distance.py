@@ -68,6 +68,14 @@ def test_an_image_can_be_its_own_bank(dtype: npt.DTypeLike) -> None:
     np.testing.assert_array_equal(with_self[1][anchors, 0], np.arange(12))
 
 
+def test_each_cell_is_excluded_from_its_own_row_in_every_tile() -> None:
+    cells = np.random.default_rng(8).normal(0, 1, (1300, 5)).astype(np.float32)
+    indices = knn_distance(cells, cells, 3, np.arange(1300))[1]
+    with_self = knn_distance(cells, cells, 4)[1]
+    np.testing.assert_array_equal(with_self[:, 0], np.arange(1300))
+    np.testing.assert_array_equal(indices, with_self[:, 1:])
+
+
 def test_an_exclusion_of_nobody_changes_nothing() -> None:
     cells = np.random.default_rng(5).normal(0, 1, (30, 4)).astype(np.float32)
     plain, excluded = knn_distance(cells, cells, 30), knn_distance(cells, cells, 30, np.full(30, -1))
