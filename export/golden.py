@@ -18,7 +18,8 @@ U8 = NDArray[np.uint8]
 WEB = SyntheticConfig(texture="woven", seed=7, defect_rate=0.0)
 DEFECT_SHARE = 0.1
 """Extent of the planted defect as a share of the shorter side: plain to see, far from the margin."""
-CONTRAST = -0.45
+CONTRAST = 0.45
+"""Darker on a light image, lighter on a dark one."""
 MAX_SIDE = 640
 """Golden images are shrunk to this, px: they travel with every bundle."""
 
@@ -39,7 +40,8 @@ def golden_images(good: list[U8]) -> list[GoldenImage]:
     ok = _shrunk(good[0] if good else _web())
     height, width = ok.shape[:2]
     size = DEFECT_SHARE * min(height, width)
-    ng = plant_defect(ok, Defect("spot", 0.55 * width, 0.45 * height, size, CONTRAST, 0.5, 1))
+    contrast = -CONTRAST if ok.mean() > 80 else CONTRAST
+    ng = plant_defect(ok, Defect("spot", 0.55 * width, 0.45 * height, size, contrast, 0.5, 1))
     return [_image("golden/ok.png", "OK", ok), _image("golden/ng.png", "NG", ng)]
 
 

@@ -38,3 +38,17 @@ def web_image() -> U8:
     pixels = np.zeros(source.shape, np.uint8)
     source.render(0, 0, pixels)
     return pixels
+
+
+SKIPS = Path(__file__).parent / "skips.txt"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing is skipped unnoticed: a skip that is not in skips.txt fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    allowed = {line for line in SKIPS.read_text("utf-8").splitlines() if line and not line.startswith("#")}
+    skipped = {report.nodeid.split("[")[0] for report in reporter.stats.get("skipped", [])}
+    surplus = sorted(skipped - allowed)
+    if surplus:
+        reporter.write_line(f"skipped, but not in {SKIPS.name}: {', '.join(surplus)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

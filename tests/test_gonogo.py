@@ -90,11 +90,14 @@ def test_an_unreadable_image_among_good_ones_stops_predict_and_is_named(
 
 
 @pytest.mark.parametrize("verb", ["inspect", "selftest", "evaluate", "calibrate", "predict", "bench"])
-def test_a_missing_bundle_is_one_line(
-    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_bundle_is_one_line(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = {"evaluate": [str(tmp_path)], "calibrate": [str(tmp_path), "-o", str(tmp_path / "r.yaml")]}
-    arguments = [verb, str(tmp_path / "absent"), *more.get(verb, []), *(["x.png"] if verb == "predict" else [])]
+    arguments = [
+        verb,
+        str(tmp_path / "absent"),
+        *more.get(verb, []),
+        *(["x.png"] if verb == "predict" else []),
+    ]
     assert "no such folder" in _fails_in_one_line(arguments, capsys)
 
 

@@ -55,5 +55,7 @@ def test_judging_an_image_loads_neither_torch_nor_onnx(exported: Path) -> None:
         "import sys, gonogo; code = gonogo.main(['selftest', sys.argv[1]]); "
         "sys.exit(code or 10 * bool({'torch', 'onnx'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(exported)], cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(exported)], cwd=ROOT, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
