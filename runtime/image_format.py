@@ -69,7 +69,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     for marker, at in _jpeg_segments(data):
         # SOF0..SOF15 hold the size; C4, C8 and CC in that range are other segments.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, at + 3)
             return height, width
     return None
 

@@ -13,6 +13,22 @@ from .folder import FolderConfig, FolderSource
 from .synthetic import SyntheticConfig, SyntheticSource
 from .video import VideoConfig, VideoSource
 
+__all__ = [
+    "SOURCES",
+    "CameraConfig",
+    "CameraSource",
+    "FaultyConfig",
+    "FaultySource",
+    "FolderConfig",
+    "FolderSource",
+    "SourceConfig",
+    "SyntheticConfig",
+    "SyntheticSource",
+    "VideoConfig",
+    "VideoSource",
+    "open_source",
+]
+
 SourceConfig: TypeAlias = FolderConfig | VideoConfig | CameraConfig | SyntheticConfig | FaultyConfig
 """The `source` of a station file; its key `kind` says which."""
 

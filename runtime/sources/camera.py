@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import ConfigStruct
-from ..errors import SourceFormat, SourceLost, SourceTimeout
+from ..errors import SourceError, SourceFormat, SourceLost, SourceTimeout
 from ..frame import Frame
 from ..images import to_channels
 from .checks import check_stream
 from .clock import Clock
 from .exposures import Exposures, shape_text
 
-STALE_LIMIT = 30
-"""Reads without progress of the driver's time stamp after which a camera counts as lost."""
-CLOSE_WAIT_S = 1.0
+STALE_LIMIT_US = 2_000_000
+"""Time without progress of the driver's time stamp after which a camera counts as lost."""
+CLOSE_WAIT_S = 0.5
 """How long closing waits for a driver that hangs; the thread is a daemon and is left behind."""
 
 
@@ -104,7 +104,7 @@ class CameraSource:
         self._error: Exception | None = None
         self._closing = False
         self._exposures: Exposures | None = None
-        self._stamp_ms, self._stamps, self._stale = 0.0, False, 0
+        self._stamp_ms, self._fresh_us, self._starved = 0.0, 0, False
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
         self._thread.start()
         self._wait_open()
@@ -120,9 +120,8 @@ class CameraSource:
                 frame, self._newest = self._newest, None
                 return frame
             if self._error is None:
-                raise SourceTimeout(
-                    f"{self._where}: no frame within {timeout_ms} ms; check cable, trigger and light"
-                )
+                why = "frames are released too late" if self._starved else "check cable and trigger"
+                raise SourceTimeout(f"{self._where}: no frame within {timeout_ms} ms; {why}")
             error = self._error
             if not isinstance(error, SourceLost):
                 self._error = None
@@ -136,15 +135,13 @@ class CameraSource:
     def _wait_open(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self.shape or self._error, self._config.open_timeout_ms / 1000)
+            if self.shape:
+                return
             error = self._error
-        if error is None and not self.shape:
-            limit = self._config.open_timeout_ms
-            error = SourceLost(
-                f"{self._where}: no first frame within {limit} ms; is another program using it?"
-            )
-        if error is not None:
-            self.close()
-            raise error
+        self.close()
+        limit = self._config.open_timeout_ms
+        late = f"{self._where}: no first frame within {limit} ms; is another program using it?"
+        raise error or SourceLost(late)
 
     def _serve(self) -> None:
         """The thread: opens, reads until closed or lost, releases."""
@@ -157,7 +154,7 @@ class CameraSource:
             finally:
                 capture.release()
         except Exception as error:  # the guard at the bottom of the thread: read() raises it
-            lost = error if isinstance(error, SourceLost) else SourceLost(f"{self._where}: {error}")
+            lost = error if isinstance(error, SourceError) else SourceLost(f"{self._where}: {error}")
             self._fail(lost)
 
     def _settle(self, capture: Capture) -> None:
@@ -185,6 +182,7 @@ class CameraSource:
         exposures = self._exposures or self._open_with(image.shape)
         fault = self._format_fault(image.shape)
         buffer = None if fault else exposures.pool.lease()
+        self._starved = buffer is None and not fault
         if buffer is None:  # no buffer: nobody reads, the next frame shows the gap
             exposures.lose()
         else:
@@ -200,14 +198,14 @@ class CameraSource:
         its own time stamp on; without one (0 for ever) the frame is taken as new.
         """
         stamp_ms = capture.get(cv2.CAP_PROP_POS_MSEC)
-        repeated = self._stamps and stamp_ms == self._stamp_ms
-        self._stale = self._stale + 1 if repeated else 0
-        if self._stale >= STALE_LIMIT:
-            raise SourceLost(f"{self._where}: {self._stale} times the same frame; check cable and power")
-        if repeated:
+        now_us = self._clock.now_us()
+        if stamp_ms > 0 and stamp_ms == self._stamp_ms:
+            if now_us - self._fresh_us > STALE_LIMIT_US:
+                raise SourceLost(f"{self._where}: the same frame again and again; check cable and power")
+            self._clock.sleep_us(1000)
             return None, 0
-        self._stamps, self._stamp_ms = stamp_ms > 0, stamp_ms
-        age_us = round(self._clock.now_us() - 1000 * stamp_ms)
+        self._stamp_ms, self._fresh_us = stamp_ms, now_us
+        age_us = round(now_us - 1000 * stamp_ms)
         # Only a stamp on our own monotonic clock says when the exposure was.
         return ("driver", age_us) if stamp_ms > 0 and 0 <= age_us < 10_000_000 else ("dequeue", 0)
 
@@ -215,7 +213,7 @@ class CameraSource:
         """Takes the first frame's shape as the camera's, if it is the one asked for."""
         height, width = self._config.height or shape[0], self._config.width or shape[1]
         if (height, width) != shape[:2]:
-            raise SourceLost(
+            raise SourceFormat(
                 f"{self._where}: gives {shape_text(shape)}; expected {width} x {height}, "
                 "set a size the camera has (v4l2-ctl --list-formats-ext)"
             )

@@ -48,7 +48,7 @@ def random_defect(
     size_px: tuple[float, float],
     contrast: tuple[float, float],
 ) -> Defect:
-    """A defect that lies wholly inside an image of `shape`; size and contrast uniform within their ranges."""
+    """A defect of uniform size and contrast, wholly inside an image of `shape` if it fits."""
     kind = kinds[int(rng.integers(len(kinds)))]
     size = float(rng.uniform(*size_px))
     darker = rng.random() < (0.0 if kind == "dent" else 1.0 if kind == "missing_thread" else 0.75)

@@ -68,7 +68,7 @@ class SyntheticConfig(ConfigStruct, frozen=True, tag_field="kind", tag="syntheti
             raise ValueError("expected seed >= 0, counts_per_section >= 1 and defect_rate within 0..1")
         if self.defect_kinds is not None and not self.defect_kinds:
             raise ValueError(f"defect_kinds is empty; expected some of {', '.join(KINDS)}, or leave it out")
-        check_range("defect_size_px", self.defect_size_px, 1, min(self.width, self.height))
+        check_range("defect_size_px", self.defect_size_px, 1, 16384)
         check_range("defect_contrast", self.defect_contrast, 0, 1)
 
 

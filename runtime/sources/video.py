@@ -19,6 +19,9 @@ from .exposures import Exposures, shape_text
 
 logger = logging.getLogger(__name__)
 
+# FFmpeg prints to stderr from C beside our own error. OpenCV reads this once, at its first video file.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 
 class VideoConfig(ConfigStruct, frozen=True, tag_field="kind", tag="video"):
     """One video file."""
@@ -110,8 +113,6 @@ class VideoSource:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise ConfigError(f"{self._path}: {reason}; expected a video file") from None
-        # FFmpeg prints to stderr from C; our own error says what is wrong. Read when a file is opened.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         return cv2.VideoCapture(str(self._path))
 
     def _decode(self) -> U8 | None:
