@@ -30,6 +30,8 @@ class Calibration:
     """n."""
     order: int
     """k."""
+    rejected: int
+    """Good images of these at or above the threshold; fewer than n - k where scores are tied."""
     wanted: float
     """The rate asked for."""
     expected: float
@@ -66,7 +68,10 @@ def calibrate(scores: Sequence[float], false_reject: float) -> Calibration:
     low, high = (beta_quantile(q, n + 1 - k, k) for q in (0.025, 0.975))
     expected = (n + 1 - k) / (n + 1)
     scale = _scale(threshold, median)
-    return Calibration(threshold, scale, n, k, false_reject, expected, low, high, median, ordered[-1])
+    rejected = sum(score >= threshold for score in ordered)
+    return Calibration(
+        threshold, scale, n, k, rejected, false_reject, expected, low, high, median, ordered[-1]
+    )
 
 
 def needed_images(false_reject: float) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +49,13 @@ class Dataset:
 
     def counts(self) -> dict[str, int]:
         """Images per kind, `good` first where there are any."""
-        kinds = sorted({sample.kind for sample in self.samples}, key=lambda kind: (kind != GOOD, kind))
-        return {kind: sum(sample.kind == kind for sample in self.samples) for kind in kinds}
+        return count_kinds(self.samples)
+
+
+def count_kinds(samples: Iterable[Sample]) -> dict[str, int]:
+    """Samples per kind, `good` first where there are any."""
+    kinds = Counter(sample.kind for sample in samples)
+    return {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: (kind != GOOD, kind))}
 
 
 def load_dataset(path: Path, limit: int | None = None) -> Dataset:

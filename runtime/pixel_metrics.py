@@ -52,6 +52,11 @@ class PixelStatistics:
         self.regions_outside = 0
         """Regions with none: no map can find them, and they count in no figure here."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether there are defective and normal inspected pixels, which every figure needs."""
+        return self.regions > 0 and bool(self._used(self._negatives).any())
+
     def add(self, scores: F32, mask: Mask, inspected: Mask | None = None) -> float | None:
         """Adds one image; its own pixel AUROC, None where it lacks defective or normal inspected pixels.
 

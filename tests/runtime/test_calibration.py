@@ -71,7 +71,8 @@ def test_the_median_good_part_reads_a_quarter_on_the_normalised_scale() -> None:
 
 
 def test_scores_without_spread_leave_the_scale_to_the_default() -> None:
-    assert calibrate([0.5] * 19, 0.05).score_scale is None
+    found = calibrate([0.5] * 39, 0.05)
+    assert (found.score_scale, found.order, found.rejected) == (None, 38, 0)
 
 
 @pytest.mark.parametrize(

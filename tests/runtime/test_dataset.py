@@ -83,7 +83,7 @@ def test_a_damaged_mask_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data sets beside the checkout")
-def test_the_shared_sets_hold_the_images_they_list() -> None:
+def test_the_shared_data_sets_are_read_as_their_readme_says() -> None:
     found = {path.name: load_dataset(path).counts() for path in sorted(SHARED.iterdir()) if path.is_dir()}
     assert found["aitex_fabric03"]["good"] == 60
     assert found["crackforest"] == {"crack": 60}
