@@ -175,12 +175,13 @@ def _figure_table(summary: Summary) -> Table:
 
 
 def _kind_table(summary: Summary) -> Table:
-    table = Table(
-        "kind", "images", "image AUROC", "95 % interval", "pixel AUROC", "95 % interval", "median score"
-    )
+    table = Table(title="against all good images; pixels: mean per image")
+    table.add_column("kind", no_wrap=True)
+    for name in ("images", "image AUROC", "pixel AUROC", "median score"):
+        table.add_column(name)
     for k in summary.kinds:
-        image, pixel = _cells(k.image_auroc), _cells(k.pixel_auroc_per_image)
-        table.add_row(k.kind, str(k.images), *image, *pixel, f"{k.median_score:.4g}")
+        image, pixel = _with_interval(k.image_auroc), _with_interval(k.pixel_auroc_per_image)
+        table.add_row(k.kind, str(k.images), image, pixel, f"{k.median_score:.4g}")
     return table
 
 
@@ -188,6 +189,10 @@ def _cells(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return "-", "-"
     return f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
 
 
 def _facts(summary: Summary) -> list[str]:
