@@ -33,12 +33,12 @@ DECIDES_TOO = (
 )
 
 _READING = """\
-Value (95 % bootstrap interval over images; several images of one part make it too narrow). Pixel AUROC is
-pooled over all inspected pixels; AUPRO up to a false-positive rate of 0.3; F1 is the best over all thresholds,
-chosen on the same images. `excluded` is the share of pixels outside the inspected area and the defect regions
-that lie wholly there: they are in no pixel figure, so rows that exclude differently are not judged on the same
-pixels. ms: the detector alone, median over images, one thread. The defaults were chosen on these sets: their
-gains are optimistic."""
+Value (95 % bootstrap interval over images; several images of one part make it too narrow). Pixel AUROC
+is pooled over all inspected pixels; AUPRO up to a false-positive rate of 0.3; F1 is the best over all
+thresholds, chosen on the same images. `excluded` is the share of pixels outside the inspected area and
+the defect regions that lie wholly there: they are in no pixel figure, so rows that exclude differently
+are not judged on the same pixels. ms: the detector alone, median over images, one thread. The defaults
+were chosen on these sets: their gains are optimistic."""
 _FEW = (
     "With good images as memory, mean over draws (least to greatest); false rejects and escapes at the\n"
     "threshold that the export suggested from them, expected false rejects 1 / (n + 1):"

@@ -155,7 +155,9 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
 def _task(
     arguments: argparse.Namespace, name: str, backbone: str, preset: str, shots: int, draw: int
 ) -> Task:
-    margin, limit = arguments.margin, arguments.limit
+    limit = arguments.limit
+    # The paper's preset has no margin of its own: its map leaves the border out.
+    margin = arguments.margin if preset == "default" else None
     key = f"{name}/{backbone}/{preset}/{shots} good/draw {draw}"
     key += "" if limit is None else f"/limit {limit}"
     key += "" if margin is None else f"/margin {margin:g}"
