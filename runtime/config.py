@@ -45,7 +45,7 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
     """As `load_yaml`, from text; `where` names it in errors."""
     lines: dict[str, int] = {}
     try:
-        _refuse_aliases(text)
+        _refuse_aliases(text, where)
         node = yaml.compose(text, Loader=_Loader)
         value = _to_plain(node, "$", lines) if node is not None else {}
     except yaml.MarkedYAMLError as error:
@@ -59,13 +59,12 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
         raise ConfigError(_explain(str(error), value, lines, where, kind)) from None
 
 
-def _refuse_aliases(text: str) -> None:
+def _refuse_aliases(text: str, where: str) -> None:
     """A config says each thing once; an alias could also refer to itself or multiply without end."""
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem=f"*{event.anchor}: aliases are not read here", problem_mark=event.start_mark
-            )
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigError(f"{where}:{line}: *{event.anchor}: aliases are not read here")
 
 
 def _to_plain(node: yaml.Node, at: str, lines: dict[str, int]) -> Any:

@@ -71,7 +71,7 @@ def _check_specs(where: str, specs: tuple[TensorSpec, ...], found: list[object])
     shapes = {getattr(node, "name", ""): tuple(getattr(node, "shape", ())) for node in found}
     wanted = {spec.name: spec.shape for spec in specs}
     if shapes != wanted:
-        raise EngineError(f"{where}: tensors are {shapes}, the manifest says {wanted}; export the bundle again")
+        raise EngineError(f"{where}: tensors are {shapes}, the manifest says {wanted}; export again")
 
 
 def _first_line(error: Exception) -> str:
