@@ -134,16 +134,23 @@ def _check_bytes(path: Path, data: bytes) -> None:
 
 def _decode(path: Path, data: bytes) -> Pixels:
     # OpenCV would print its own lines beside our error.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _set_log_level(0)
     try:
         pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        _set_log_level(level)
     if pixels is None:
         raise SourceDecode(f"{path}: cannot be decoded; expected a whole image, copy or save it again")
     return pixels
+
+
+def _set_log_level(level: int) -> int:
+    """Sets how much OpenCV prints, 0 nothing; returns what was set before."""
+    # OpenCV 5 moved it into cv2.utils.logging.
+    module: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    return int(module.setLogLevel(level))
 
 
 def _to_8_bit(path: Path, pixels: Pixels) -> U8:
