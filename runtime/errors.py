@@ -54,3 +54,7 @@ class SourceEnd(SourceError):
 
 class DetectorError(InspectionError):
     """This frame could not be judged: an INVALID verdict; the run goes on."""
+
+
+class PipelineError(InspectionError):
+    """A thread of the pipeline did not end in time; every ticket was answered all the same."""

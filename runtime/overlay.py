@@ -38,14 +38,14 @@ def outcome_label(outcome: Outcome, score: float | None, threshold: float) -> st
     return f"{outcome.name}  {score:.3g} {'<' if score < threshold else '>='} {threshold:.3g}"
 
 
-def overlay(image: U8, anomaly_map: F32, to_image: MapToImage, threshold: float, label: str) -> U8:
+def overlay(image: U8, anomaly_map: F32, to_image: MapToImage, threshold: float | None, label: str) -> U8:
     """The image with heat where the map nears the threshold, outlined cells over it, and the outcome.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR.
         anomaly_map: (h, w), same unit as `threshold`; a cell that is not finite counts as over.
         to_image: where the cells lie; what they do not cover is darkened.
-        threshold: > 0.
+        threshold: > 0; None: nothing is outlined, and heat is strongest at the map's greatest value.
         label: text of the banner; its first word is an outcome and decides colour and symbol.
 
     Returns:
@@ -55,8 +55,9 @@ def overlay(image: U8, anomaly_map: F32, to_image: MapToImage, threshold: float,
     rows, row_in = _cells(picture.shape[0], to_image.y0, to_image.dy, anomaly_map.shape[0])
     columns, column_in = _cells(picture.shape[1], to_image.x0, to_image.dx, anomaly_map.shape[1])
     inside = np.outer(row_in, column_in)
-    over = ~(anomaly_map < threshold)[np.ix_(rows, columns)] & inside
-    heat = np.nan_to_num(anomaly_map / threshold, nan=HEAT_FULL, posinf=HEAT_FULL)
+    limit = math.inf if threshold is None else threshold
+    over = ~(anomaly_map < limit)[np.ix_(rows, columns)] & inside
+    heat = np.nan_to_num(anomaly_map / _unit(anomaly_map, threshold), nan=HEAT_FULL, posinf=HEAT_FULL)
     _blend_heat(picture, _spread(heat.astype(np.float32), to_image, picture.shape), inside)
     picture[~inside] = (picture[~inside] * OUTSIDE_SHARE).astype(np.uint8)
     _outline(picture, over)
@@ -65,6 +66,14 @@ def overlay(image: U8, anomaly_map: F32, to_image: MapToImage, threshold: float,
     hides = bool(over[: 2 * height, : picture.shape[1] // 2].any())
     _banner(picture[-height:] if hides else picture[:height], label)
     return picture
+
+
+def _unit(anomaly_map: F32, threshold: float | None) -> float:
+    """What the map is measured in for the heat: thresholds, else shares of its own greatest value."""
+    if threshold is not None:
+        return threshold
+    finite = anomaly_map[np.isfinite(anomaly_map)]
+    return float(finite.max(initial=np.finfo(np.float32).tiny)) / HEAT_FULL
 
 
 def contact_sheet(tiles: Sequence[U8], columns: int, tile_width: int = 400) -> U8:

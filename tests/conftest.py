@@ -46,6 +46,7 @@ SKIPS = Path(__file__).parent / "skips.txt"
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Nothing is skipped unnoticed: a skip that is not in skips.txt fails the run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
     allowed = {line for line in SKIPS.read_text("utf-8").splitlines() if line and not line.startswith("#")}
     skipped = {report.nodeid.split("[")[0] for report in reporter.stats.get("skipped", [])}
     surplus = sorted(skipped - allowed)

@@ -75,14 +75,14 @@ class ReferenceGrnr:
         return neighbour_regression(pooled, target, self._part.blend, self._part.ridge)
 
     def _raster(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
-        """The published demo: first raster cells as global vectors, ring cells solved on reflected padding."""
+        """The published demo: first raster cells as global vectors, ring solved on reflected padding."""
         flat = pooled.reshape(-1, pooled.shape[-1])
         _, target = select_global(flat, np.zeros(len(flat), np.float32), self._part.count, "demo")
         padded = np.pad(pooled, ((1, 1), (1, 1), (0, 0)), mode="reflect")
         return neighbour_regression(padded, target, self._part.blend, self._part.ridge)
 
     def _nearest(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
-        """One global vector per cell inside the ring: the mean of its nearest in-image and good-image cells."""
+        """One global vector per cell inside the ring: the mean of its nearest cells in image or bank."""
         inner = _cut(pooled, ring)
         queries = inner.reshape(-1, inner.shape[-1])
         anchors = anchor_indices(len(queries), self._part.anchors)
@@ -102,7 +102,9 @@ def _cut(features: F32, ring: int) -> F32:
 def _check_scale(i: int, name: str, shape: tuple[int, ...] | None, ring: int, arrays: dict[str, F32]) -> None:
     """Raises BundleError unless scale i's matrices fit the grid of its network output."""
     if shape is None or len(shape) != 4 or min(shape[1:3]) < 2 * ring + 3 or ring < 1:
-        raise BundleError(f"head: output {name!r} has shape {shape}; expected (1, h, w, C) and a ring of >= 1 inside")
+        raise BundleError(
+            f"head: {name!r} has shape {shape}, ring {ring}; expected (1, h, w, C), ring >= 1 inside"
+        )
     for axis, key in ((1, f"rows_{i}"), (2, f"columns_{i}")):
         found = arrays[key].shape if key in arrays else None
         if found is None or len(found) != 2 or found[1] != shape[axis]:

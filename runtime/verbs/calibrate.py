@@ -52,12 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable(output)
     if output.exists() and not arguments.force:
         raise ConfigError(f"{output}: exists; choose another name, or replace it with --force")
+    bundle = load_bundle(arguments.bundle)
     paths = _good_images(arguments.good_images)
     needed = needed_images(arguments.false_reject)
     if len(paths) < needed:
         # The error is the same as after scoring, minutes earlier.
         calibrate([0.0] * len(paths), arguments.false_reject)
-    bundle = load_bundle(arguments.bundle)
     base = None if arguments.recipe is None else load_recipe(arguments.recipe)
     scores = _scores(arguments, bundle, base, paths)
     found = calibrate(scores, arguments.false_reject)

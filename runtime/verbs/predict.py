@@ -10,10 +10,12 @@ from pathlib import Path
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
+from ..frame import U8
 from ..images import list_images, load_image, save_image
 from ..networks import NETWORKS
 from ..opening import open_detector
-from ..overlay import overlay
+from ..overlay import outcome_label, overlay
+from ..prediction import Prediction
 from ..recipe import Recipe, load_recipe
 from ..verdict import Judgement, Thresholds, decide
 
@@ -57,10 +59,17 @@ def _predict(
     judgement = None if thresholds is None else decide(prediction.score, thresholds)
     print(_line(path, prediction.score, judgement, as_json))
     if target is not None:
-        threshold = None if thresholds is None else thresholds.threshold
-        label = "score" if judgement is None else judgement.outcome.name
-        text = f"{label} {prediction.score:.4g}"
-        save_image(target, overlay(image, prediction.anomaly_map, prediction.to_image, threshold, text))
+        save_image(target, _picture(image, prediction, thresholds, judgement))
+
+
+def _picture(
+    image: U8, prediction: Prediction, thresholds: Thresholds | None, judgement: Judgement | None
+) -> U8:
+    if thresholds is None or judgement is None:
+        label = f"score  {prediction.score:.4g}"
+        return overlay(image, prediction.anomaly_map, prediction.to_image, None, label)
+    label = outcome_label(judgement.outcome, judgement.score, thresholds.threshold)
+    return overlay(image, prediction.anomaly_map, prediction.to_image, thresholds.threshold, label)
 
 
 def _line(path: Path, score: float, judgement: Judgement | None, as_json: bool) -> str:
