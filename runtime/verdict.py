@@ -6,7 +6,13 @@ import enum
 import math
 from dataclasses import dataclass
 
+from .health import Health
+from .provenance import Provenance
 from .reasons import REASONS
+from .ticket import Ticket
+
+SAFE_INTEGER = 2**53
+"""Integers below it survive every JSON reader."""
 
 
 class Outcome(enum.Enum):
@@ -77,3 +83,100 @@ def decide(score: float, thresholds: Thresholds) -> Judgement:
 def invalid(reason: str, thresholds: Thresholds, score: float | None = None) -> Judgement:
     """A judgement that says why none could be made; `reason` is a name from `REASONS`."""
     return Judgement(Outcome.INVALID, (reason,), score, thresholds.threshold, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What a verdict keeps of its frame once the pixels are gone."""
+
+    frame_id: int
+    width: int
+    height: int
+    channels: int
+    gap: int
+    """Frames lost since the previous inspection."""
+    t_exposure_us: int
+    """Wall clock, us since the Unix epoch."""
+    t_exposure_src: str
+    t_mono_us: int
+    """Monotonic clock when the frame was dequeued, us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long each stage took, us on the monotonic clock; 0 for a stage that never ran."""
+
+    wait: int
+    """Ticket opened until capture takes it up."""
+    acquire: int
+    """Exposure and transfer."""
+    queue: int
+    """Frame captured until detection takes it up."""
+    pre: int
+    """Crop, resize, normalise."""
+    infer: int
+    """Network."""
+    post: int
+    """Head."""
+    publish: int
+    """Prediction ready until the verdict goes out."""
+    total: int
+    """Ticket opened until the verdict goes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement with everything the line needs to believe it; checked when it is made.
+
+    Raises:
+        ValueError: a late verdict that is not INVALID, a number out of range, or an OK without a frame.
+    """
+
+    seq: int
+    """Rises by exactly one per verdict and boot, from 1."""
+    judgement: Judgement
+    ticket: Ticket
+    frame: FrameFacts | None
+    """None when there was no frame to judge."""
+    lat_us: Latency
+    late: bool
+    """It goes out after its deadline; then it is INVALID."""
+    t_pub_us: int
+    """Wall clock, us since the Unix epoch."""
+    clock_ok: bool
+    """The wall clock made no step in the last minute."""
+    health: Health
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        overdue = self.lat_us.total > self.deadline_us
+        if (self.late or overdue) and not (self.late and self.outcome is Outcome.INVALID):
+            raise ValueError(
+                f"{self.outcome.name} after {self.lat_us.total} of {self.deadline_us} us: must be INVALID"
+            )
+        if self.frame is None and self.outcome is not Outcome.INVALID:
+            raise ValueError(f"{self.outcome.name} without a frame")
+        spans = tuple(getattr(self.lat_us, name) for name in Latency.__slots__)
+        numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans)
+        if not all(0 <= n < SAFE_INTEGER for n in numbers):
+            raise ValueError(f"seq, times and durations must be 0..2^53, found {numbers}")
+
+    @property
+    def outcome(self) -> Outcome:
+        """OK, NG, INVALID or REVIEW."""
+        return self.judgement.outcome
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Names from `REASONS`; empty only for OK."""
+        return self.judgement.reasons
+
+    @property
+    def score(self) -> float | None:
+        """Raw score in the bundle's unit; None when there is none."""
+        return self.judgement.score
+
+    @property
+    def deadline_us(self) -> int:
+        """What was promised: us from the trigger (or capture, in free run) to the verdict."""
+        return self.ticket.deadline_us - self.ticket.opened_us

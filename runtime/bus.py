@@ -1,0 +1,149 @@
+"""The station's two ZeroMQ sockets. Opened, used and closed by the publish thread alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import zmq
+
+from .endpoints import bindable, check_endpoint, ipc_in_use
+from .errors import BusError
+
+logger = logging.getLogger(__name__)
+
+SEND_HWM = 10_000
+"""Messages kept for one stalled subscriber: about 12 MB of verdicts; then it loses messages, nobody else."""
+RECEIVE_HWM = 200
+LINGER_MS = 500
+"""How long closing waits for the last messages to leave."""
+MAX_REQUEST_BYTES = 1 << 20
+MAX_TOPIC_BYTES = 4096
+REQUESTS_PER_TURN = 32
+"""Requests read before the clock is looked at again: a flood of them delays no deadline."""
+WELCOME = b"v1/"
+"""Sent to each new subscriber whose prefix fits: its subscription is in force from here on."""
+
+Options = dict[zmq.SocketOption, int | bytes]
+
+HEARTBEAT: Options = {zmq.HEARTBEAT_IVL: 500, zmq.HEARTBEAT_TIMEOUT: 1500, zmq.HEARTBEAT_TTL: 3000}
+"""Between the libraries, to clear away dead connections; the line watches `hb/1` instead."""
+KEEPALIVE: Options = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 10,
+    zmq.TCP_KEEPALIVE_INTVL: 5,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+COMMON: Options = {
+    zmq.LINGER: LINGER_MS,
+    zmq.HANDSHAKE_IVL: 3000,
+    zmq.SNDHWM: SEND_HWM,
+    **HEARTBEAT,
+    **KEEPALIVE,
+}
+
+
+class Bus:
+    """One XPUB that everything is published on, in one total order, and one ROUTER for requests."""
+
+    def __init__(self, bus: str, control: str) -> None:
+        """Binds both endpoints.
+
+        Raises:
+            BusError: not loopback or ipc, already in use, or not ours to bind.
+        """
+        self._context = zmq.Context()
+        self._sockets: list[zmq.Socket[bytes]] = []
+        try:
+            greeting: Options = {zmq.MAXMSGSIZE: MAX_TOPIC_BYTES, zmq.XPUB_WELCOME_MSG: WELCOME}
+            self._publisher = self._bind(zmq.XPUB, bus, "bus", greeting)
+            limits: Options = {
+                zmq.MAXMSGSIZE: MAX_REQUEST_BYTES,
+                zmq.RCVHWM: RECEIVE_HWM,
+                zmq.ROUTER_MANDATORY: 1,
+            }
+            self._router = self._bind(zmq.ROUTER, control, "control", limits)
+        except BusError:
+            self.close()
+            raise
+        self._poller = zmq.Poller()
+        for each in self._sockets:
+            self._poller.register(each, zmq.POLLIN)
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Bus and control as they are, with the port that a `*` became."""
+        bus, control = (each.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") for each in self._sockets)
+        return bus, control
+
+    def watch(self, descriptor: int) -> None:
+        """Lets `wait` also return when `descriptor` is readable."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def wait(self, timeout_ms: int) -> None:
+        """Returns when there is something to read, or after `timeout_ms`."""
+        self._poller.poll(timeout_ms)
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        """Sends to whoever listens; never blocks and never fails because of a subscriber."""
+        self._publisher.send_multipart((topic, payload), zmq.NOBLOCK)
+
+    def requests(self) -> Iterator[list[bytes]]:
+        """The requests that are there, `REQUESTS_PER_TURN` at most, each with its envelope."""
+        self._forget_subscriptions()
+        for _ in range(REQUESTS_PER_TURN):
+            try:
+                yield self._router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+
+    def reply(self, frames: list[bytes]) -> None:
+        """Answers a request; a client that is gone or does not read loses its answer."""
+        try:
+            self._router.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            logger.debug("a reply was not delivered: %s", error)
+
+    def close(self) -> None:
+        """Closes both sockets; waits `LINGER_MS` at most for the last messages."""
+        for each in self._sockets:
+            each.close()
+        self._context.term()
+
+    def _bind(self, kind: int, endpoint: str, what: str, options: Options) -> zmq.Socket[bytes]:
+        try:
+            check_endpoint(what, endpoint)
+        except ValueError as error:
+            raise BusError(str(error)) from None
+        if ipc_in_use(endpoint):
+            raise BusError(_in_use(what, endpoint))
+        socket = self._context.socket(kind)
+        self._sockets.append(socket)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        for option, value in (COMMON | options).items():
+            socket.setsockopt(option, value)
+        try:
+            socket.bind(bindable(endpoint))
+        except zmq.ZMQError as error:
+            in_use = error.errno == zmq.EADDRINUSE
+            raise BusError(
+                _in_use(what, endpoint) if in_use else f"{what}: cannot bind {endpoint}: {error.strerror}"
+            ) from None
+        if endpoint.startswith("ipc://"):
+            os.chmod(endpoint.removeprefix("ipc://"), 0o660)
+        return socket
+
+    def _forget_subscriptions(self) -> None:
+        """Subscriptions arrive as messages; unread ones would pile up."""
+        try:
+            while True:
+                self._publisher.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _in_use(what: str, endpoint: str) -> str:
+    return (
+        f"{what}: {endpoint} is in use; stop the other station, or choose another {what} in the station file"
+    )

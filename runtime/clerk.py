@@ -1,0 +1,114 @@
+"""Answers tickets: what became of a frame -> one verdict on the bus and to the sinks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .frame import Frame
+from .ledger import Ledger
+from .notes import Result
+from .reporter import Reporter
+from .sink import Sinks, View
+from .ticket import Ticket, now_us
+from .verdict import FrameFacts, Judgement, Outcome, Thresholds, decide, invalid
+
+
+class Clerk:
+    """The only one who closes tickets and releases judged frames; lives in the publish thread."""
+
+    def __init__(self, ledger: Ledger, reporter: Reporter, thresholds: Thresholds, sinks: Sinks) -> None:
+        self._ledger, self._reporter, self._thresholds, self._sinks = ledger, reporter, thresholds, sinks
+
+    def settle(self, result: Result) -> None:
+        """Closes the ticket of a result, and releases its frame once the sinks have seen it."""
+        try:
+            self._answer(result)
+        finally:
+            if result.frame is not None:
+                result.frame.release()
+
+    def close_due(self) -> None:
+        """Answers every ticket whose deadline has come."""
+        now = now_us()
+        for ticket in self._ledger.close_due(now):
+            self._send_invalid(ticket, "DEADLINE_MISSED", now)
+
+    def close_all(self, reason: str) -> None:
+        """Answers every ticket that is still open."""
+        now = now_us()
+        for ticket in self._ledger.close_all():
+            self._send_invalid(ticket, reason, now)
+
+    def _answer(self, result: Result) -> None:
+        frame = None if result.frame is None else frame_facts(result.frame)
+        if frame is not None:
+            self._reporter.seen(frame)
+        judgement = self._judge(result)
+        now = now_us()
+        closing = self._ledger.close(result.number, judgement.outcome, now)
+        if closing is None:
+            self._report_late(result, judgement, None)
+            return
+        if closing.late:
+            self._report_late(result, judgement, closing.ticket)
+            judgement = _too_late(judgement)
+        if "QUEUE_FULL" in judgement.reasons:
+            self._reporter.health.pressed(now)
+        spans = _spans(closing.ticket, result, now)
+        verdict = self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
+        self._sinks.send(verdict, View(result.frame, result.prediction))
+
+    def _judge(self, result: Result) -> Judgement:
+        if not result.reasons:
+            return decide(result.score, self._thresholds)
+        return replace(invalid(result.reasons[0], self._thresholds), reasons=result.reasons)
+
+    def _report_late(self, result: Result, judgement: Judgement, ticket: Ticket | None) -> None:
+        """What came too late to count is told all the same, if it was a score."""
+        if not result.reasons:
+            detail = f"ticket {result.number} would have been {judgement.outcome.name}"
+            result_id = None if ticket is None else ticket.result_id
+            self._reporter.event(
+                "late_result", "warning", detail, "DEADLINE_MISSED", result_id, judgement.score
+            )
+
+    def _send_invalid(self, ticket: Ticket, reason: str, now: int) -> None:
+        judgement = invalid(reason, self._thresholds)
+        if now > ticket.deadline_us:
+            judgement = _too_late(judgement)
+        self._sinks.send(self._reporter.verdict(ticket, judgement, None, {}, now), View())
+
+
+def frame_facts(frame: Frame) -> FrameFacts:
+    """What a verdict keeps of a frame."""
+    height, width = frame.pixels.shape[:2]
+    return FrameFacts(
+        frame_id=frame.frame_id,
+        width=width,
+        height=height,
+        channels=1 if frame.pixels.ndim == 2 else frame.pixels.shape[2],
+        gap=frame.gap,
+        t_exposure_us=frame.t_exposure_us,
+        t_exposure_src=frame.t_exposure_src,
+        t_mono_us=frame.t_mono_us,
+    )
+
+
+def _too_late(judgement: Judgement) -> Judgement:
+    """The same, INVALID; a fault that was known before the deadline stays the first reason."""
+    known = judgement.reasons if judgement.outcome is Outcome.INVALID else ()
+    reasons = (*known, *(() if "DEADLINE_MISSED" in known else ("DEADLINE_MISSED",)))
+    return replace(judgement, outcome=Outcome.INVALID, reasons=reasons, pred_score=None)
+
+
+def _spans(ticket: Ticket, result: Result, now: int) -> dict[str, int]:
+    """Durations of the stages that ran, us; never negative, since the moments come from several threads."""
+    captured_us = None if result.frame is None else result.frame.t_mono_us
+    moments = {
+        "wait": (ticket.opened_us, result.taken_us),
+        "acquire": (result.taken_us, captured_us),
+        "queue": (captured_us, result.begun_us),
+        "publish": (result.done_us, now),
+    }
+    spans = {k: max(0, b - a) for k, (a, b) in moments.items() if a is not None and b is not None}
+    return {**result.stage_us, **spans}

@@ -1,0 +1,73 @@
+"""Health of the station, beside its state: is what it says to be trusted, and what is about to fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "degraded", "fault"]
+
+FLAGS: dict[str, Level] = {
+    "SIMULATED": "ok",
+    "QUEUE_PRESSURE": "degraded",
+    "NO_FRAMES": "degraded",
+    "CLOCK": "degraded",
+    "SINK": "degraded",
+    "CAMERA_LOST": "fault",
+    "INVALID_STREAK": "fault",
+}
+"""Flag -> the level it lifts health to, at least."""
+
+STREAK = 5
+"""INVALID verdicts in a row that are a fault: better the line stops than that a shift is scrapped."""
+PRESSURE_US = 1_000_000
+"""How long a dropped or refused part leaves its mark."""
+SILENCE_US = 1_000_000
+"""A free-running camera without a frame for so long is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """As it stands in every message."""
+
+    level: Level
+    flags: tuple[str, ...]
+    """Keys of `FLAGS`."""
+
+
+class HealthWatch:
+    """Turns what happens into flags; pure, the clock is passed in."""
+
+    def __init__(self, simulated: bool) -> None:
+        self._simulated = simulated
+        self._streak = 0
+        self._pressed_us: int | None = None
+        self.camera_lost = False
+        self.sink_failed = False
+        self.clock_ok = True
+        self.silent = False
+        """A free-running camera gives no frames."""
+
+    def judged(self, invalid: bool) -> None:
+        """Notes a verdict."""
+        self._streak = self._streak + 1 if invalid else 0
+
+    def pressed(self, now_us: int) -> None:
+        """Notes a part that was dropped or refused because a queue was full."""
+        self._pressed_us = now_us
+
+    def at(self, now_us: int) -> Health:
+        """Health now."""
+        pressed = self._pressed_us is not None and now_us - self._pressed_us < PRESSURE_US
+        on = {
+            "SIMULATED": self._simulated,
+            "QUEUE_PRESSURE": pressed,
+            "NO_FRAMES": self.silent,
+            "CLOCK": not self.clock_ok,
+            "SINK": self.sink_failed,
+            "CAMERA_LOST": self.camera_lost,
+            "INVALID_STREAK": self._streak >= STREAK,
+        }
+        flags = tuple(name for name, is_on in on.items() if is_on)
+        order: tuple[Level, ...] = ("ok", "degraded", "fault")
+        return Health(max((FLAGS[flag] for flag in flags), key=order.index, default="ok"), flags)

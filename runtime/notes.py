@@ -1,0 +1,124 @@
+"""What the threads tell each other: plain data, carried by channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .channel import Channel
+from .frame import Frame
+from .prediction import Prediction
+from .ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Publish to capture: take a frame for this ticket; without a ticket: run free from now on."""
+
+    ticket: Ticket | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Capture to detection: a frame to judge."""
+
+    number: int
+    """Of the ticket."""
+    deadline_us: int
+    frame: Frame
+    taken_us: int
+    """Monotonic clock when capture took the ticket up, us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Capture to publish, in free run: a frame came, and a verdict is owed for it."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """To publish: what became of a ticket's frame. Whoever takes it releases the frame."""
+
+    number: int
+    reasons: tuple[str, ...] = ()
+    """Why there is no score; empty when there is one."""
+    score: float = 0.0
+    prediction: Prediction | None = None
+    """With a map of its own; only where somebody needs it."""
+    frame: Frame | None = None
+    taken_us: int | None = None
+    begun_us: int | None = None
+    """Monotonic clock when detection took the frame up, us."""
+    done_us: int | None = None
+    """Monotonic clock when its score was there, us."""
+    stage_us: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraLost:
+    """Capture to publish: the source is gone; it is being opened again."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraBack:
+    """Capture to publish: the source is open again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A thread has opened its thing."""
+
+    thread: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A thread has closed its thing and leaves; its last note."""
+
+    thread: str
+    error: Exception | None = None
+    """What ended it; None: nothing left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """From outside: finish what is in flight and leave."""
+
+
+Note: TypeAlias = Opened | Result | CameraLost | CameraBack | Started | Ended | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The channels between the threads.
+
+    One inbox for everything that publish must know: a ticket is put in before its frame goes to detection,
+    so a result never meets an unknown ticket.
+    """
+
+    requests: Channel[Request]
+    frames: Channel[Shot]
+    inbox: Channel[Note]
+
+    def tell(self, note: Note) -> None:
+        """Puts a note into the inbox; when publish is gone, nobody is left who could release its frame."""
+        if self.inbox.put(note) is not None and isinstance(note, Result) and note.frame is not None:
+            note.frame.release()
+
+
+def run_guarded(name: str, work: Callable[[], None], leave: Callable[[], None], links: Links) -> None:
+    """The body of a thread: whatever happens in `work`, `leave` runs and publish is told."""
+    error: Exception | None = None
+    try:
+        try:
+            work()
+        finally:
+            leave()
+    except Exception as caught:
+        error = caught
+    links.tell(Ended(name, error))
