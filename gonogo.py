@@ -12,7 +12,6 @@ from collections.abc import Sequence
 __version__ = "0.1.0"
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("runtime.verbs.demo", "a simulated line: web, trigger, runtime and a virtual PLC"),
     "doctor": ("runtime.verbs.doctor", "what is installed, which backends run here and why not"),
     "export": ("export.verbs.export", "a method's config -> a bundle"),
     "inspect": ("runtime.verbs.inspect", "a bundle's manifest, checked file by file"),
@@ -25,7 +24,6 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("runtime.verbs.evaluate", "a folder in MVTec layout -> AUROC, AUPRO, F1-max per defect"),
     "run": ("runtime.verbs.run", "the station: frames in, one verdict per trigger out over ZeroMQ"),
     "watch": ("runtime.verbs.watch", "live verdicts of a station in the terminal"),
-    "bench": ("runtime.verbs.bench", "latency and throughput at a given cadence, stage by stage"),
 }
 """Verb -> (module, one line of help)."""
 

@@ -1,0 +1,80 @@
+"""From a station file to a pipeline: the one place where station, recipe, bundle and openers meet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .bundle import Bundle, load_bundle
+from .detector import Detector
+from .opening import open_detector
+from .pipeline import Pipeline
+from .provenance import EngineFacts, Provenance, RecipeFacts
+from .recipe import Recipe, load_recipe
+from .selftest import require_golden
+from .settings import Settings
+from .sink import Sink
+from .sources import open_source
+from .station import Station, load_station
+
+WARM_RUNS = 3
+"""The first runs of a network allocate and are slow; they happen before the first part."""
+
+
+def assemble(path: Path, sinks: Sequence[Sink] = ()) -> Pipeline:
+    """The pipeline of a station file, its bundle verified; nothing is opened yet.
+
+    Raises:
+        ConfigError: station or recipe do not say what they must.
+        BundleError: the bundle is damaged.
+    """
+    station = load_station(path)
+    recipe = load_recipe(Path(station.recipe))
+    bundle = load_bundle(Path(recipe.bundle))
+
+    def warm_up(detector: Detector) -> None:
+        require_golden(bundle, station.backend, station.threads)
+        run_blank(detector, recipe, bundle)
+
+    return Pipeline(
+        settings_of(station, recipe, bundle),
+        lambda: open_source(station.source, path.resolve().parent),
+        lambda: open_detector(bundle, recipe, station.backend, station.threads),
+        warm_up,
+        sinks,
+    )
+
+
+def settings_of(station: Station, recipe: Recipe, bundle: Bundle) -> Settings:
+    """The plain values that the threads get."""
+    digest = hashlib.sha256(Path(station.recipe).read_bytes()).hexdigest()
+    provenance = Provenance(
+        line=station.line,
+        station=station.station,
+        recipe=RecipeFacts(recipe.id, recipe.version, recipe.number, digest),
+        engine=EngineFacts(bundle.manifest.id, bundle.sha256, station.backend, "cpu"),
+        camera_id=station.camera,
+        simulated=station.simulated,
+    )
+    return Settings(
+        provenance=provenance,
+        thresholds=recipe.thresholds,
+        deadline_ms=recipe.deadline_ms,
+        trigger=station.trigger,
+        policy=station.policy,
+        queue=station.queue,
+        bus=station.bus,
+        control=station.control,
+        frame_timeout_ms=station.frame_timeout_ms,
+    )
+
+
+def run_blank(detector: Detector, recipe: Recipe, bundle: Bundle) -> None:
+    """Judges a few empty images, large enough for the recipe's region."""
+    region, (height, width) = recipe.region, bundle.manifest.preprocessing.size
+    shape = (height, width) if region is None else (region.y + region.height, region.x + region.width)
+    for _ in range(WARM_RUNS):
+        detector.predict(np.zeros(shape, np.uint8))

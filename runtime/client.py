@@ -1,0 +1,129 @@
+"""A client of a station: what a PLC gateway, `gonogo watch` and the demo's virtual PLC need, and no more.
+
+It knows nothing of the runtime but the wire: two sockets and JSON. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import msgspec
+import zmq
+
+from .errors import BusError
+
+TRIES = 3
+REPLY_TIMEOUT_MS = 1000
+COMMON: dict[zmq.SocketOption, int] = {zmq.LINGER: 0, zmq.RECONNECT_IVL: 100, zmq.RECONNECT_IVL_MAX: 5000}
+
+
+class Message(NamedTuple):
+    """One message of the bus."""
+
+    kind: str
+    """`verdict`, `state`, `hb` or `event`."""
+    body: dict[str, Any]
+
+
+class Client:
+    """Subscribed to everything a station says, and able to ask it; a context manager."""
+
+    def __init__(self, bus: str, control: str | None = None) -> None:
+        """Connects; nothing is awaited. `control` None: listens only."""
+        self._context = zmq.Context()
+        self._bus = self._connect(zmq.SUB, bus, {zmq.RCVHWM: 0})
+        self._bus.setsockopt(zmq.SUBSCRIBE, b"v1/")
+        self._control = None if control is None else self._connect(zmq.DEALER, control, {zmq.IMMEDIATE: 1})
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def wait_subscribed(self, timeout_ms: int) -> bool:
+        """Whether the station took the subscription: from then on no message is missed unnoticed."""
+        # The first message of any kind proves it: the greeting comes at once, a heartbeat within 100 ms.
+        return bool(self._bus.poll(timeout_ms))
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        """The next message; None when none came in time."""
+        until_s = time.monotonic() + timeout_ms / 1000
+        while self._bus.poll(max(0, round(1000 * (until_s - time.monotonic())))):
+            frames = self._bus.recv_multipart()
+            if len(frames) == 2:  # the greeting of a new subscription is a single frame
+                return Message(frames[0].split(b"/")[1].decode(), msgspec.json.decode(frames[1]))
+        return None
+
+    def verdict(self, timeout_ms: int) -> dict[str, Any] | None:
+        """The next verdict; other messages are skipped."""
+        until_s = time.monotonic() + timeout_ms / 1000
+        while (left_s := until_s - time.monotonic()) > 0:
+            message = self.receive(round(1000 * left_s))
+            if message is not None and message.kind == "verdict":
+                return message.body
+        return None
+
+    def trigger(
+        self, trigger_id: int, part_id: str | None = None, encoder: int | None = None
+    ) -> dict[str, Any]:
+        """Says that a part is there and returns the reply; only `ok` true means that a verdict will come."""
+        args = {"trigger_id": trigger_id, "part_id": part_id, "encoder": encoder}
+        return self.request("trigger", args)
+
+    def status(self) -> dict[str, Any]:
+        """State, health, counters and names of the station."""
+        result: dict[str, Any] = self.request("status")["result"]
+        return result
+
+    def stop(self) -> dict[str, Any]:
+        """Asks the station to finish what is in flight and to end."""
+        return self.request("stop")
+
+    def request(self, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Sends a request, the same again when no reply comes, and returns the reply.
+
+        Raises:
+            BusError: no reply after `TRIES`; take the station as down.
+        """
+        if self._control is None:
+            raise BusError("control: this client was opened to listen only")
+        request_id = secrets.token_hex(8)
+        body = msgspec.json.encode({"p": "ctl/1", "id": request_id, "verb": verb, "args": args or {}})
+        for _ in range(TRIES):
+            reply = self._ask(self._control, body, request_id)
+            if reply is not None:
+                return reply
+        raise BusError(f"control: no reply to {verb} after {TRIES} tries; is the station running?")
+
+    def close(self) -> None:
+        """Closes the sockets."""
+        self._context.destroy(linger=0)
+
+    def _ask(self, socket: zmq.Socket[bytes], body: bytes, request_id: str) -> dict[str, Any] | None:
+        until_s = time.monotonic() + REPLY_TIMEOUT_MS / 1000
+        if not socket.poll(REPLY_TIMEOUT_MS, zmq.POLLOUT):
+            return None
+        socket.send_multipart((b"", body))
+        while socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
+            reply: dict[str, Any] = msgspec.json.decode(socket.recv_multipart()[-1])
+            if reply["id"] == request_id:  # else the answer to an earlier try of another request
+                return reply
+        return None
+
+    def _connect(self, kind: int, endpoint: str, options: dict[zmq.SocketOption, int]) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        for option, value in (COMMON | options).items():
+            socket.setsockopt(option, value)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise BusError(f"{endpoint}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH") from None
+        return socket

@@ -1,0 +1,80 @@
+"""The detect thread: opens the detector, warms it up, and turns frames into scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from .channel import Closed
+from .detector import Detector
+from .errors import DetectorError
+from .notes import Links, Result, Shot, Started, run_guarded
+from .prediction import Prediction
+from .reasons import REASONS
+from .ticket import now_us
+
+logger = logging.getLogger(__name__)
+
+
+class Detect:
+    """One thread around one detector."""
+
+    def __init__(
+        self,
+        open_detector: Callable[[], Detector],
+        warm_up: Callable[[Detector], None] | None,
+        links: Links,
+        keep_map: Callable[[float], bool],
+    ) -> None:
+        """`keep_map` says by the score whether the anomaly map is wanted: it is copied then."""
+        self._open, self._warm_up, self._links, self._keep_map = open_detector, warm_up, links, keep_map
+        self._detector: Detector | None = None
+        self._shot: Shot | None = None
+
+    def run(self) -> None:
+        """Body of the thread."""
+        run_guarded("detect", self._work, self._leave, self._links)
+
+    def _work(self) -> None:
+        self._detector = self._open()
+        if self._warm_up is not None:
+            self._warm_up(self._detector)
+        self._links.tell(Started("detect"))
+        try:
+            while True:
+                self._shot = self._links.frames.get()
+                assert self._shot is not None
+                result, self._shot = self._judge(self._detector, self._shot), None
+                self._links.tell(result)
+        except Closed:
+            return
+
+    def _leave(self) -> None:
+        if self._shot is not None:  # a fault that is no DetectorError: publish answers for the ticket
+            self._shot.frame.release()
+        if self._detector is not None:
+            self._detector.close()
+
+    def _judge(self, detector: Detector, shot: Shot) -> Result:
+        """A result for every shot; a frame that is flagged or too late is not looked at."""
+        begun_us = now_us()
+        result = Result(shot.number, frame=shot.frame, taken_us=shot.taken_us, begun_us=begun_us)
+        late = ("DEADLINE_MISSED",) if begun_us > shot.deadline_us else ()
+        reasons = late or tuple(flag for flag in shot.frame.flags if flag in REASONS)
+        if reasons:
+            return replace(result, reasons=reasons)
+        try:
+            detector.submit(shot.frame)
+            seen = detector.collect()
+        except DetectorError as error:
+            logger.warning("frame %d not judged: %s", shot.frame.frame_id, error)
+            return replace(result, reasons=("INFER_FAILED",), done_us=now_us())
+        kept = self._keep(seen)
+        return replace(
+            result, score=seen.score, prediction=kept, done_us=now_us(), stage_us=dict(seen.stage_us)
+        )
+
+    def _keep(self, seen: Prediction) -> Prediction | None:
+        """The prediction with a map that the detector's next frame does not overwrite, where it is wanted."""
+        return replace(seen, anomaly_map=seen.anomaly_map.copy()) if self._keep_map(seen.score) else None

@@ -1,0 +1,162 @@
+"""Frames in, one verdict per ticket out: three threads, and the channels between them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from .bus import Bus
+from .capture import Capture
+from .channel import Channel
+from .detect import Detect
+from .detector import Detector
+from .errors import PipelineError
+from .ledger import Counters
+from .notes import Links, Stop
+from .publish import Publish
+from .settings import Settings
+from .sink import Sink
+from .source import Source
+from .state import State
+
+INBOX = 1024
+"""Notes that may wait for the publish thread; more make the other threads wait."""
+OPEN_TIMEOUT_S = 10.0
+
+
+class Pipeline:
+    """A station's run, from `start` to `join`; used once.
+
+    Source, detector and sockets are opened, used and closed by one thread each: capture, detect, publish.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_source: Callable[[], Source],
+        open_detector: Callable[[], Detector],
+        warm_up: Callable[[Detector], None] | None = None,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            warm_up: gets the open detector, before the first trigger is accepted; raises to refuse it.
+            sinks: called from the publish thread alone, `close` included.
+        """
+        self._settings, self._sinks = settings, tuple(sinks)
+        self._links = Links(
+            requests=Channel(settings.queue, "drop_latest"),
+            frames=Channel(settings.queue, settings.policy),
+            inbox=Channel(INBOX, "wait"),
+        )
+        capture = Capture(open_source, self._links, settings.deadline_us, settings.frame_wait_ms)
+        detect = Detect(open_detector, warm_up, self._links, self._wants_map)
+        self._workers = [_thread("capture", capture.run), _thread("detect", detect.run)]
+        self._publisher = _thread("publish", self._run_publish)
+        self._publish: Publish | None = None
+        self._endpoints = ("", "")
+        self._error: Exception | None = None
+        self._bound, self._ready = threading.Event(), threading.Event()
+        self._was_ready = False
+
+    def start(self) -> None:
+        """Binds the sockets, then starts opening source and detector; returns before they are open.
+
+        Raises:
+            BusError: an endpoint is in use or not ours to bind; nothing else was touched then.
+        """
+        self._publisher.start()
+        if not self._bound.wait(OPEN_TIMEOUT_S):
+            raise PipelineError("bus: the sockets did not open in time")
+        if self._publish is None:
+            self.join()
+            return
+        for worker in self._workers:
+            worker.start()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Whether parts are being accepted, within `timeout_s`; False when a fault came first."""
+        return self._ready.wait(timeout_s) and self._was_ready
+
+    def stop(self) -> None:
+        """Asks for the end: what is in flight is finished first. Returns at once; `join` waits."""
+        self._links.inbox.put(Stop(), 1000)
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Waits for the end of the run; False when it goes on after `timeout_s`.
+
+        Raises:
+            InspectionError: what ended the run, if a fault did; a bug keeps its own type and traceback.
+            PipelineError: a thread hangs; it was left behind, every ticket is answered.
+        """
+        self._publisher.join(timeout_s)
+        if self._publisher.is_alive():
+            return False
+        if self._error is not None:
+            raise self._error
+        hung = self._publish.hung if self._publish else ()
+        if hung:
+            raise PipelineError(f"thread {' and '.join(hung)} did not end in time and was left behind")
+        for worker in self._workers:
+            worker.join(1.0)
+        return True
+
+    def counters(self) -> Counters:
+        """Totals since the start."""
+        assert self._publish is not None, "not started"
+        return self._publish.counters
+
+    @property
+    def state(self) -> State:
+        """State now."""
+        return State.PREOPERATIONAL if self._publish is None else self._publish.state
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Bus and control as bound, with the port that a `*` became; known after `start`."""
+        return self._endpoints
+
+    def _run_publish(self) -> None:
+        """Body of the publish thread."""
+        try:
+            bus = Bus(self._settings.bus, self._settings.control)
+            try:
+                self._serve(bus)
+            finally:
+                bus.close()
+        except Exception as error:
+            self._error = error
+        finally:
+            self._links.requests.close()
+            self._links.frames.close()
+            self._links.inbox.close()
+            self._bound.set()
+            self._ready.set()
+
+    def _serve(self, bus: Bus) -> None:
+        self._endpoints = bus.endpoints
+        publish = Publish(self._settings, bus, self._links, self._sinks, self._note_ready)
+        self._publish = publish
+        self._bound.set()
+        fault: Exception | None = None
+        try:
+            publish.serve()
+        except Exception as error:  # a bug of ours: every ticket is answered all the same
+            fault = error
+        publish.leave(fault)
+        self._error = publish.error
+
+    def _note_ready(self) -> None:
+        self._was_ready = True
+        self._ready.set()
+
+    def _wants_map(self, score: float) -> bool:
+        thresholds = self._settings.thresholds
+        least = thresholds.threshold if thresholds.review_threshold is None else thresholds.review_threshold
+        return not score < least or any(sink.wants_maps for sink in self._sinks)
+
+
+def _thread(name: str, body: Callable[[], None]) -> threading.Thread:
+    """Daemons: one that hangs for ever must not keep the process from ending."""
+    return threading.Thread(target=body, name=name, daemon=True)
