@@ -31,7 +31,11 @@ def assemble(path: Path, sinks: Sequence[Sink] = ()) -> Pipeline:
         ConfigError: station or recipe do not say what they must.
         BundleError: the bundle is damaged.
     """
-    station = load_station(path)
+    return assemble_station(load_station(path), path.resolve().parent, sinks)
+
+
+def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -> Pipeline:
+    """As `assemble`, of a station already read; paths of its source start from `base`."""
     recipe = load_recipe(Path(station.recipe))
     bundle = load_bundle(Path(recipe.bundle))
 
@@ -41,7 +45,7 @@ def assemble(path: Path, sinks: Sequence[Sink] = ()) -> Pipeline:
 
     return Pipeline(
         settings_of(station, recipe, bundle),
-        lambda: open_source(station.source, path.resolve().parent),
+        lambda: open_source(station.source, base),
         lambda: open_detector(bundle, recipe, station.backend, station.threads),
         warm_up,
         sinks,
