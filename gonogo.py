@@ -12,6 +12,10 @@ from collections.abc import Sequence
 __version__ = "0.1.0"
 
 VERBS: dict[str, tuple[str, str]] = {
+    "demo": (
+        "runtime.verbs.demo",
+        "a simulated line on any machine, with a virtual PLC that keeps the score",
+    ),
     "doctor": ("runtime.verbs.doctor", "what is installed, which backends run here and why not"),
     "export": ("export.verbs.export", "a method's config -> a bundle"),
     "inspect": ("runtime.verbs.inspect", "a bundle's manifest, checked file by file"),

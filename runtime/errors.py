@@ -58,3 +58,7 @@ class DetectorError(InspectionError):
 
 class PipelineError(InspectionError):
     """A thread of the pipeline did not end in time; every ticket was answered all the same."""
+
+
+class PlcError(InspectionError):
+    """The demo's virtual PLC gave up, or its process is gone."""
