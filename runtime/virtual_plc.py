@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .client import Client, Message
 from .errors import InspectionError, PlcError
@@ -20,13 +20,17 @@ from .sources.synthetic import SyntheticConfig, section_defects
 from .state import State
 from .ticket import now_us
 
-OPEN_TIMEOUT_S = 30.0
-"""How long the station may take until it accepts parts, and how long the PLC waits to be told where it is."""
-SILENCE_S = 2.0
+OPEN_TIMEOUT_S = 60.0
+"""How long the PLC waits to be told where the station is, and then for Ready."""
+SILENCE_S = 5.0
 """Without any message of the station for so long it counts as down; heartbeats come every 0.1 s."""
 LAST_ANSWERS_S = 2.0
-"""How long the PLC listens after the last trigger for answers, and after `stop` for the station's end."""
+"""How long the PLC waits after the last trigger for answers."""
 REPORT_S = 0.2
+ENDED = (State.HALTED, State.ERROR)
+
+Stage = Literal["running", "answered", "final"]
+"""Parts come; no more parts, and every answer is there that will come; the station has ended as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How it stands, five times a second, and once at the end."""
+    """How it stands, five times a second, and at every new stage."""
+
+    stage: Stage
 
     score: Score
     recent: tuple[Answered, ...]
@@ -58,7 +64,6 @@ class Report:
     """Of the station, by its last message."""
     health: tuple[str, ...]
     """Level and flags, by the same."""
-    final: bool
 
 
 class Failure(NamedTuple):
@@ -68,7 +73,7 @@ class Failure(NamedTuple):
 
 
 class Told(Exception):
-    """The demo asked for the end, or is gone itself."""
+    """The demo asked for no more parts."""
 
 
 class VirtualPlc:
@@ -110,18 +115,18 @@ class VirtualPlc:
         self._send(plan)
 
     def stop(self) -> None:
-        """Asks for the end: no more parts, and a final report when the last answer is there."""
+        """Asks for no more parts; the stage `answered` follows."""
         self._send(None)
 
-    def report(self, timeout_s: float) -> Report | None:
-        """The next report; None when none came in time.
+    def report(self, timeout_s: float) -> Report:
+        """The next report; five a second are to be expected.
 
         Raises:
-            PlcError: the line gave up, or its process is gone.
+            PlcError: none came in time, the line gave up, or its process is gone.
         """
         try:
             if not self._end.poll(timeout_s):
-                return None
+                raise PlcError(f"virtual PLC: no report within {timeout_s:.0f} s; run the demo again")
             said: Report | Failure = self._end.recv()
         except (EOFError, OSError):
             raise self._gone() from None
@@ -175,7 +180,7 @@ class Line:
         Raises:
             PlcError: the station does not become ready, or falls silent.
             BusError: it does not answer requests.
-            EOFError: the demo is gone.
+            EOFError, OSError: the demo is gone.
         """
         try:
             self._wait_ready()
@@ -184,14 +189,16 @@ class Line:
         except Told:
             pass
         self._collect()
-        return self._report(final=True)
+        self._end.send(self._report("answered"))
+        self._see_off()
+        return self._report("final")
 
     def _wait_ready(self) -> None:
         until_us = now_us() + int(1e6 * OPEN_TIMEOUT_S)
         while self._state is not State.READY:
             if now_us() > until_us:
                 raise PlcError(f"the station was not ready within {OPEN_TIMEOUT_S:.0f} s")
-            self._listen(until_us=now_us() + 50_000)
+            self._listen(until_us=now_us() + 20_000)
             self._obey()
 
     def _pass_parts(self) -> None:
@@ -199,7 +206,7 @@ class Line:
         period_us = 1e6 / self._plan.rate_hz
         due_us, number = float(now_us()), 0
         stop_us = None if self._plan.seconds is None else due_us + 1e6 * self._plan.seconds
-        while (stop_us is None or due_us < stop_us) and self._state not in (State.HALTED, State.ERROR):
+        while (stop_us is None or due_us < stop_us) and self._state not in ENDED:
             self._listen(until_us=int(due_us))
             self._obey()
             number += 1
@@ -215,27 +222,28 @@ class Line:
         self._client.trigger(number, encoder=encoder)
 
     def _collect(self) -> None:
-        """The last answers; then the station's end, so that no answer too many goes unseen."""
+        """The last answers."""
         until_us = now_us() + int(1e6 * LAST_ANSWERS_S)
         while self._card.waiting() and now_us() < until_us:
             self._listen(until_us=now_us() + 20_000)
-        if self._state is not State.HALTED:
-            self._client.stop()
-        until_us = now_us() + int(1e6 * LAST_ANSWERS_S)
-        while self._state not in (State.HALTED, State.ERROR) and now_us() < until_us:
+
+    def _see_off(self) -> None:
+        """Listens to the station's end, so that no answer too many goes unseen."""
+        while self._state not in ENDED and not self._silent():
             self._listen(until_us=now_us() + 20_000)
+            self._told()
 
     def _listen(self, until_us: int) -> None:
         """Takes what the station says until then, at least what has already arrived."""
-        while True:
+        message: Message | None = None
+        while message is not None or now_us() < until_us:
             left_us = max(0, until_us - now_us())
             message = self._client.receive(-(-left_us // 1000))
             if message is not None:
                 self._take(message, now_us())
-            elif now_us() - self._heard_us > 1e6 * SILENCE_S:
-                raise PlcError(f"the station has been silent for {SILENCE_S:.0f} s")
-            if message is None and now_us() >= until_us:
-                return
+
+    def _silent(self) -> bool:
+        return now_us() - self._heard_us > 1e6 * SILENCE_S
 
     def _take(self, message: Message, arrived_us: int) -> None:
         self._heard_us = arrived_us
@@ -248,23 +256,29 @@ class Line:
             self._state, self._health = State(body["state"]), _health(body)
 
     def _obey(self) -> None:
-        """Reports when it is time, and raises Told when the end was asked for."""
+        """Reports when it is time; raises Told when no more parts are wanted."""
+        if self._silent():
+            raise PlcError(f"the station has been silent for {SILENCE_S:.0f} s")
         if now_us() >= self._report_us:
             self._report_us = now_us() + int(1e6 * REPORT_S)
-            self._end.send(self._report(final=False))
-        if self._end.poll() and self._end.recv() is None:
+            self._end.send(self._report("running"))
+        if self._told():
             raise Told
 
-    def _report(self, final: bool) -> Report:
+    def _told(self) -> bool:
+        """Whether the demo said something new; raises EOFError once it is gone."""
+        return self._end.poll() and self._end.recv() is None
+
+    def _report(self, stage: Stage) -> Report:
         card = self._card
         return Report(
-            score=card.score(None if final else now_us()),
+            stage=stage,
+            score=card.score(now_us() if stage == "running" else None),
             recent=tuple(card.recent),
             defective=card.defective,
             invalid=card.invalid,
             state=self._state,
             health=self._health,
-            final=final,
         )
 
 

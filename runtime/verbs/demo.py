@@ -17,7 +17,7 @@ from rich.live import Live
 
 from ..assembly import assemble_station
 from ..demo_panel import Panel, figures
-from ..errors import ConfigError, PipelineError, PlcError
+from ..errors import ConfigError, PipelineError
 from ..output import require_writable, write_text
 from ..overlay_sink import OverlaySink
 from ..pipeline import Pipeline
@@ -26,7 +26,7 @@ from ..scorecard import Score
 from ..sink import Sink
 from ..sources.synthetic import SyntheticConfig
 from ..station import Station, load_station
-from ..virtual_plc import Plan, Report, VirtualPlc
+from ..virtual_plc import Plan, Report, Stage, VirtualPlc
 
 DATA = Path(__file__).parents[1] / "data" / "demo"
 UNWATCHED_S = 20.0
@@ -129,11 +129,12 @@ def play(demo: Demo, sinks: Sequence[Sink], show: Show) -> Report:
             _await_ready(pipeline, signals)
             settle_memory()
             plc.begin(Plan(*pipeline.endpoints, demo.web, demo.rate_hz, demo.seconds))
-            return _follow(plc, signals, show)
+            _follow(plc, signals, show)
         finally:
-            # Where the station's fault was the cause, that is what is raised.
+            # Where a fault of the station was the cause, it is what is raised.
             _end(pipeline)
             signals.restore()
+        return _last_report(plc)
 
 
 def to_json(score: Score) -> str:
@@ -149,22 +150,23 @@ def _await_ready(pipeline: Pipeline, signals: Signals) -> None:
             raise PipelineError(f"the station was not ready within {READY_TIMEOUT_S:.0f} s")
 
 
-def _follow(plc: VirtualPlc, signals: Signals, show: Show) -> Report:
-    """Shows every report until the final one."""
+def _follow(plc: VirtualPlc, signals: Signals, show: Show) -> None:
+    """Shows every report, until every part has its answer; a signal ends the coming of parts."""
     told = False
-    heard_s = time.monotonic()
-    while True:
+    stage: Stage = "running"
+    while stage == "running":
+        report = plc.report(END_TIMEOUT_S)
+        stage = report.stage
+        show(report)
         if signals.came and not told:
             plc.stop()
             told = True
-        report = plc.report(LOOK_S)
-        if report is None and time.monotonic() - heard_s > END_TIMEOUT_S:
-            raise PlcError(f"virtual PLC: no report for {END_TIMEOUT_S:.0f} s")
-        if report is not None:
-            heard_s = time.monotonic()
-            show(report)
-        if report is not None and report.final:
-            return report
+
+
+def _last_report(plc: VirtualPlc) -> Report:
+    while (report := plc.report(END_TIMEOUT_S)).stage != "final":
+        pass
+    return report
 
 
 def _end(pipeline: Pipeline) -> None:
@@ -193,7 +195,7 @@ class Lines:
 
     def __call__(self, report: Report) -> None:
         """Takes a report."""
-        if time.monotonic() < self._next_s or report.final:
+        if time.monotonic() < self._next_s:
             return
         self._next_s += self._every_s
         score = report.score
