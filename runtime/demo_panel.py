@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from .scorecard import ROWS, Answered, Score
+from .scorecard import Answered, Score
 from .sources.defects import Defect
 from .state import state_name
 from .verbs.watch import COLOURS
 from .virtual_plc import Report
 
-BAR = 24
-"""Characters of the bar that shows the score; its middle is the threshold."""
+LAST, NOTABLE = 4, 6
+"""Rows of the two tables: answers as they come, and those that a reader would otherwise not catch."""
+BAR_WIDTH = (9, 25)
+"""Least and most characters of a score's bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,10 @@ class Panel:
     title: str
 
     def render(self, report: Report | None) -> RenderableType:
-        """Title, table of answers, figures."""
+        """Title, answers, figures."""
         if report is None:
-            return Text(f"{self.title}\nopening the station ...", "dim")
-        return Group(Text(self.title, "bold"), _answers(report.recent), figures(report))
+            return Text.assemble((self.title, "bold"), ("\nopening the station ...", "dim"))
+        return Group(Text(self.title, "bold"), _answers(report), figures(report))
 
 
 def figures(report: Report) -> Table:
@@ -40,11 +43,11 @@ def figures(report: Report) -> Table:
     grid.add_column()
     good = score.triggers - report.defective
     grid.add_row("parts", f"{score.triggers} triggers, {score.verdicts} verdicts, {score.fps:.1f} per second")
-    grid.add_row("defective", _counted(report.defective, "passed the gate (escapes)", score.escapes, "red"))
-    grid.add_row("good", _counted(good, "rejected (false rejects)", score.false_rejects, "yellow"))
-    grid.add_row("owed", _owed(score, report.invalid))
+    grid.add_row("defective", _counted(report.defective, "escaped", score.escapes, "red"))
+    grid.add_row("good", _counted(good, "falsely rejected", score.false_rejects, "yellow"))
+    grid.add_row("answers", _owed(score, report.invalid))
     grid.add_row("latency", _latency(score))
-    grid.add_row("station", f"{state_name(report.state)}, health {' '.join(report.health)}")
+    grid.add_row("station", f"{state_name(report.state)}, health {', '.join(report.health)}")
     return grid
 
 
@@ -65,19 +68,22 @@ def _latency(score: Score) -> str:
     return f"trigger to verdict p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms, p99.9 {found.p999:.1f} ms"
 
 
-def _answers(recent: tuple[Answered, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("part", justify="right")
-    table.add_column("truth", min_width=28)
-    table.add_column("score, threshold at the line", min_width=BAR)
-    table.add_column("", justify="right", min_width=6)
+def _answers(report: Report) -> Table:
+    """The last answers, and below them the last that had a defect or were rejected; oldest first."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("part", justify="right", min_width=6)
+    table.add_column("truth", min_width=26, no_wrap=True)
+    table.add_column("score", justify="right", min_width=6)
+    table.add_column("threshold ┃", min_width=BAR_WIDTH[0])
     table.add_column("verdict", min_width=7)
     table.add_column("gate", min_width=12)
     table.add_column("ms", justify="right", min_width=5)
-    for answered in recent:
-        table.add_row(*_row(answered))
-    for _ in range(ROWS - len(recent)):
-        table.add_row()
+    for answers, rows in ((report.recent, LAST), (report.notable, NOTABLE)):
+        for answered in answers[-rows:]:
+            table.add_row(*_row(answered))
+        for _ in range(rows - len(answers)):
+            table.add_row()
+        table.add_section()
     return table
 
 
@@ -88,8 +94,8 @@ def _row(answered: Answered) -> tuple[RenderableType, ...]:
     return (
         str(part.trigger_id),
         Text("good", "dim") if not part.defects else Text(_named(part.defects[0])),
-        _bar(verdict["pred_score"], colour),
         "-" if score is None else f"{score:.3f}",
+        Bar(verdict["pred_score"], colour),
         Text(verdict["verdict"], colour),
         _gate(answered),
         f"{answered.latency_us / 1000:.1f}",
@@ -97,23 +103,31 @@ def _row(answered: Answered) -> tuple[RenderableType, ...]:
 
 
 def _named(defect: Defect) -> str:
-    kind = defect.kind.replace("_", " ")
-    return f"{kind}, {defect.size_px:.0f} px, {100 * defect.contrast:+.0f} %"
+    return f"{defect.kind.replace('_', ' ')} {defect.size_px:.0f} px {100 * defect.contrast:+.0f}%"
 
 
-def _bar(pred_score: float | None, colour: str) -> Text:
-    """A bar of pred_score 0..1 with a mark at the threshold, 0.5."""
-    if pred_score is None:
-        return Text("")
-    full = round(BAR * pred_score)
-    bar = Text("━" * full + " " * (BAR - full), colour)
-    middle = BAR // 2
-    return Text.assemble(bar[:middle], ("│", "bold"), bar[middle:])
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of pred_score, 0..1, with a mark at the threshold, 0.5; as wide as there is room."""
+
+    pred_score: float | None
+    colour: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Between the two of `BAR_WIDTH`."""
+        return Measurement(*BAR_WIDTH)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One line."""
+        width, middle = options.max_width, options.max_width // 2
+        full = round(width * (self.pred_score or 0))
+        bar = Text("━" * full + " " * (width - full), self.colour)
+        yield Text.assemble(bar[:middle], ("┃", "bold"), bar[middle + 1 :])
 
 
 def _gate(answered: Answered) -> Text:
     if answered.escape:
         return Text("ESCAPE", "bold white on red")
     if answered.false_reject:
-        return Text("false reject", "bold black on yellow")
-    return Text("passes", "green") if answered.passed else Text("rejects", "red")
+        return Text("FALSE REJECT", "bold black on yellow")
+    return Text("pass", "green") if answered.passed else Text("reject", "red")

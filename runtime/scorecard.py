@@ -20,8 +20,8 @@ GRACE_US = 1_000_000
 """So long after its deadline an answer that has not come is called missing."""
 RECENT = 1000
 """Latencies that the running figures are taken from; the final ones are taken from all."""
-ROWS = 12
-"""Last answers kept for people."""
+KEPT = 6
+"""Last answers kept for people, of each sort."""
 
 
 class LatencyFigures(msgspec.Struct, frozen=True):
@@ -103,7 +103,10 @@ class Scorecard:
         """Parts with a defect so far."""
         self.invalid = 0
         """Answers INVALID so far."""
-        self.recent: deque[Answered] = deque(maxlen=ROWS)
+        self.recent: deque[Answered] = deque(maxlen=KEPT)
+        """The last answers."""
+        self.notable: deque[Answered] = deque(maxlen=KEPT)
+        """The last to a part that had a defect, or did not pass."""
         self._triggers = 0
         self._open: dict[int, Part] = {}
         self._latencies_us = array("q")
@@ -142,6 +145,8 @@ class Scorecard:
         self._false_rejects += answered.false_reject
         self.invalid += verdict["verdict"] == "INVALID"
         self.recent.append(answered)
+        if part.defects or not answered.passed:
+            self.notable.append(answered)
 
     def waiting(self) -> int:
         """Parts that have no answer yet."""

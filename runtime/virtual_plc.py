@@ -56,6 +56,8 @@ class Report:
     score: Score
     recent: tuple[Answered, ...]
     """The last answers, oldest first."""
+    notable: tuple[Answered, ...]
+    """The last to a part that had a defect, or did not pass."""
     defective: int
     """Parts with a defect so far."""
     invalid: int
@@ -275,6 +277,7 @@ class Line:
             stage=stage,
             score=card.score(now_us() if stage == "running" else None),
             recent=tuple(card.recent),
+            notable=tuple(card.notable),
             defective=card.defective,
             invalid=card.invalid,
             state=self._state,

@@ -83,11 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         require_writable(arguments.json)
     sinks = [] if arguments.save is None else [OverlaySink(arguments.save)]
-    with _screen(console, demo, live, arguments.headless) as show:
-        report = play(demo, sinks, show)
-    _print(console, report, arguments.headless)
-    if arguments.json is not None:
-        write_text(arguments.json, to_json(report.score) + "\n")
+    signals = Signals()
+    try:
+        with _screen(console, demo, live, arguments.headless) as show:
+            report = play(demo, sinks, show, signals)
+        _print(console, report, arguments.headless)
+        if arguments.json is not None:
+            write_text(arguments.json, to_json(report.score) + "\n")
+    finally:
+        signals.restore()
     for sink in sinks:
         sink.tell(sys.stderr)
     return 0 if report.score.kept else 1
@@ -114,15 +118,14 @@ def load_demo(seed: int | None, rate_hz: float | None, seconds: float | None, en
     return Demo(msgspec.structs.replace(station, source=web), web, rate_hz, seconds)
 
 
-def play(demo: Demo, sinks: Sequence[Sink], show: Show) -> Report:
-    """Runs station and virtual PLC to their end, and returns the PLC's last report.
+def play(demo: Demo, sinks: Sequence[Sink], show: Show, signals: Signals) -> Report:
+    """Runs station and virtual PLC to their end, and returns the PLC's last report, which is shown too.
 
     Raises:
         InspectionError: the station failed, or the PLC's process is gone.
     """
     with VirtualPlc() as plc:  # first, so that it imports while the station opens
         pipeline = assemble_station(demo.station, DATA, sinks)
-        signals = Signals()
         quicken_threads()
         pipeline.start()
         try:
@@ -133,8 +136,9 @@ def play(demo: Demo, sinks: Sequence[Sink], show: Show) -> Report:
         finally:
             # Where a fault of the station was the cause, it is what is raised.
             _end(pipeline)
-            signals.restore()
-        return _last_report(plc)
+        report = _last_report(plc)
+    show(report)
+    return report
 
 
 def to_json(score: Score) -> str:
@@ -183,7 +187,7 @@ def _screen(console: Console, demo: Demo, live: bool, headless: bool) -> Iterato
         return
     panel = Panel(f"gonogo demo: {demo.web.texture} web, seed {demo.web.seed}, {demo.rate_hz:g} parts/s")
     # Drawn only when a report comes: a thread that redraws the same would take its turns from the station.
-    with Live(panel.render(None), console=console, auto_refresh=False, transient=True) as screen:
+    with Live(panel.render(None), console=console, auto_refresh=False) as screen:
         yield lambda report: screen.update(panel.render(report), refresh=True)
 
 
@@ -207,7 +211,9 @@ def _print(console: Console, report: Report, headless: bool) -> None:
     if headless:
         print(to_json(report.score))
         return
-    console.print(figures(report), highlight=False)
-    kept = "one verdict for every part, in time"
-    broken = "the promise of one verdict for every part, in time, was broken"
-    console.print(kept if report.score.kept else broken, style="green" if report.score.kept else "bold red")
+    if not console.is_terminal:
+        console.print(figures(report), highlight=False)
+    if report.score.kept:
+        console.print("Every part got one verdict, in time.", style="green")
+    else:
+        console.print("Not every part got one verdict, in time.", style="bold red")
