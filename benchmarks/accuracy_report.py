@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.errors import ConfigError
-from runtime.figures import Estimate, Summary
+from runtime.measure.figures import Estimate, Summary
 from runtime.output import make_folder, write_text
 
 ROOT = Path(__file__).parents[1]

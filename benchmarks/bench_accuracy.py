@@ -31,10 +31,10 @@ from benchmarks.accuracy_report import Head, Report, Row, load_report, machine, 
 from export.bundling import export_bundle
 from export.methods import MethodConfig
 from runtime.bundle import load_bundle
-from runtime.dataset import load_dataset, train_good
 from runtime.errors import ConfigError, InspectionError
-from runtime.evaluation import evaluate
-from runtime.images import load_image
+from runtime.images.dataset import load_dataset, train_good
+from runtime.images.files import load_image
+from runtime.measure.evaluation import evaluate
 from runtime.opening import open_detector
 from runtime.verdict import Thresholds
 

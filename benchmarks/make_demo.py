@@ -35,9 +35,9 @@ import yaml
 from export.bundling import export_bundle
 from export.methods import MethodConfig
 from runtime.bundle import Bundle, load_bundle
-from runtime.calibration import Calibration, calibrate
 from runtime.config import load_yaml
-from runtime.images import decode_image
+from runtime.images.files import decode_image
+from runtime.measure.calibration import Calibration, calibrate
 from runtime.opening import open_detector
 from runtime.output import write_text
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.images import to_channels
+from runtime.images.files import to_channels
 from runtime.sources.defects import Defect, plant_defect
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 

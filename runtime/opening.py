@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle
 from .detector import HostDetector
 from .heads import open_head
-from .images import load_image
+from .images.files import load_image
 from .networks import open_network
 from .recipe import Recipe
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from .bus import Bus
-from .capture import Capture
+from .bus.sockets import Bus
 from .channel import Channel
-from .detect import Detect
 from .detector import Detector
 from .errors import PipelineError
 from .ledger import Counters
-from .notes import Links, Stop
-from .publish import Publish
 from .settings import Settings
 from .sink import Sink
 from .source import Source
 from .state import State
+from .threads.capture import Capture
+from .threads.detect import Detect
+from .threads.notes import Links, Stop
+from .threads.publish import Publish
 
 INBOX = 1024
 """Notes that may wait for the publish thread; more make the other threads wait."""

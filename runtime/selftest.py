@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .bundle import Bundle
 from .detector import Detector
 from .errors import EngineError
-from .images import decode_image
+from .images.files import decode_image
 from .opening import open_detector
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from .bus.endpoints import check_endpoint
 from .channel import Policy
 from .config import ConfigStruct, load_yaml
-from .endpoints import check_endpoint
 from .ids import check_id
 from .settings import TriggerMode
 from .sources import SourceConfig

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gonogo
-from runtime.images import load_image, save_image
+from runtime.images.files import load_image, save_image
 
 U8 = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.config import load_yaml
 from runtime.errors import ConfigError
-from runtime.images import list_images, load_image
+from runtime.images.files import list_images, load_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..config import ConfigStruct
 from ..errors import SourceError, SourceFormat, SourceLost, SourceTimeout
 from ..frame import Frame
-from ..images import to_channels
+from ..images.files import to_channels
 from .checks import check_stream
 from .clock import Clock
 from .exposures import Exposures, shape_text

@@ -9,7 +9,7 @@ from typing import Literal
 from ..config import ConfigStruct
 from ..errors import ConfigError, SourceDecode, SourceEnd, SourceError, SourceFormat
 from ..frame import U8, Frame
-from ..images import list_images, load_image
+from ..images.files import list_images, load_image
 from .checks import check_stream
 from .clock import Clock, Pacer
 from .exposures import Exposures, shape_text

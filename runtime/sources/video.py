@@ -12,7 +12,7 @@ import cv2
 from ..config import ConfigStruct
 from ..errors import ConfigError, SourceEnd, SourceFormat, SourceLost
 from ..frame import U8, Frame
-from ..images import to_channels
+from ..images.files import to_channels
 from .checks import check_stream
 from .clock import Clock, Pacer
 from .exposures import Exposures, shape_text

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import track
 
 from ..bundle import Bundle, load_bundle
-from ..calibration import Calibration, calibrate, needed_images
 from ..errors import ConfigError
-from ..evaluation import judge_file
-from ..images import list_images
+from ..images.files import list_images
+from ..measure.calibration import Calibration, calibrate, needed_images
+from ..measure.evaluation import judge_file
 from ..networks import NETWORKS
 from ..opening import open_detector
 from ..output import require_writable, write_text

@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.live import Live
 
 from ..assembly import assemble_station
-from ..demo_panel import Panel, figures
+from ..demo.panel import Panel, figures
+from ..demo.scorecard import Score
+from ..demo.virtual_plc import Plan, Report, Stage, VirtualPlc
 from ..errors import ConfigError, PipelineError
 from ..output import require_writable, write_text
-from ..overlay_sink import OverlaySink
 from ..pipeline import Pipeline
 from ..process import Signals, quicken_threads, settle_memory
-from ..scorecard import Score
 from ..sink import Sink
+from ..sinks.overlay import OverlaySink
 from ..sources.synthetic import SyntheticConfig
 from ..station import Station, load_station
-from ..virtual_plc import Plan, Report, Stage, VirtualPlc
 
 DATA = Path(__file__).parents[1] / "data" / "demo"
 UNWATCHED_S = 20.0

@@ -77,7 +77,7 @@ def _packages() -> list[Finding]:
 
 def _opencv() -> list[Finding]:
     try:
-        from ..images import jpeg_refusal
+        from ..images.files import jpeg_refusal
     except ImportError as error:
         return [Finding("opencv", "fault", f"cannot be imported: {error}")]
     import cv2

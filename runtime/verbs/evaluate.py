@@ -16,17 +16,17 @@ from rich.progress import track
 from rich.table import Table
 
 from ..bundle import Bundle, load_bundle
-from ..dataset import Dataset, Sample, load_dataset
 from ..detector import Detector
 from ..errors import ConfigError
-from ..evaluation import evaluate, judge_file
-from ..figures import Estimate, ImageResult, Summary
-from ..images import save_image
-from ..metrics import RESAMPLES
+from ..images.dataset import Dataset, Sample, load_dataset
+from ..images.files import save_image
+from ..images.overlay import outcome_label, overlay
+from ..measure.evaluation import evaluate, judge_file
+from ..measure.figures import Estimate, ImageResult, Summary
+from ..measure.metrics import RESAMPLES
 from ..networks import NETWORKS
 from ..opening import open_detector
 from ..output import make_folder, require_writable, write_text
-from ..overlay import outcome_label, overlay
 from ..recipe import load_recipe
 from ..verdict import Thresholds, decide
 

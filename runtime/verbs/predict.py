@@ -11,10 +11,10 @@ from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
 from ..frame import U8
-from ..images import list_images, load_image, save_image
+from ..images.files import list_images, load_image, save_image
+from ..images.overlay import outcome_label, overlay
 from ..networks import NETWORKS
 from ..opening import open_detector
-from ..overlay import outcome_label, overlay
 from ..prediction import Prediction
 from ..recipe import Recipe, load_recipe
 from ..verdict import Judgement, Thresholds, decide

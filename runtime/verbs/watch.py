@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..client import Client, Message
-from ..endpoints import check_endpoint
+from ..bus.client import Client, Message
+from ..bus.endpoints import check_endpoint
 from ..errors import ConfigError
 from ..state import State, state_name
 

@@ -21,7 +21,7 @@ from benchmarks.make_demo import (
     recipe_text,
 )
 from runtime.bundle import load_bundle
-from runtime.calibration import calibrate
+from runtime.measure.calibration import calibrate
 from runtime.recipe import load_recipe
 
 STALE = "stale: run 'python -m benchmarks.make_demo'"

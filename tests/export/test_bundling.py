@@ -14,7 +14,7 @@ from export.golden import golden_images
 from export.methods.grnr import GrnrExport
 from runtime.bundle import load_bundle
 from runtime.errors import BundleError, ConfigError
-from runtime.images import decode_image
+from runtime.images.files import decode_image
 from runtime.opening import open_detector
 from runtime.selftest import require_golden
 from runtime.sources.defects import Defect, plant_defect

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from runtime.calibration import beta_cdf, beta_quantile, calibrate, needed_images
 from runtime.errors import ConfigError
+from runtime.measure.calibration import beta_cdf, beta_quantile, calibrate, needed_images
 from runtime.verdict import Outcome, Thresholds, decide
 
 

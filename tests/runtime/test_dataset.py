@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.dataset import load_dataset, load_truth, train_good
 from runtime.errors import ConfigError, InspectionError
-from runtime.images import save_image
+from runtime.images.dataset import load_dataset, load_truth, train_good
+from runtime.images.files import save_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

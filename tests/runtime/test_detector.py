@@ -15,7 +15,7 @@ from runtime.detector import HostDetector
 from runtime.errors import BundleError, ConfigError, EngineError
 from runtime.frame import Frame, FramePool
 from runtime.heads import open_head
-from runtime.images import save_image
+from runtime.images.files import save_image
 from runtime.networks import open_network
 from runtime.opening import load_mask, open_detector
 from runtime.recipe import Recipe, Region

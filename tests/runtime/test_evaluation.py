@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.dataset import load_dataset
 from runtime.errors import ConfigError, DetectorError, InspectionError, SourceDecode
-from runtime.evaluation import Evaluation, evaluate, judge_file, to_pixels
-from runtime.figures import Summary
 from runtime.frame import Frame
-from runtime.images import save_image
+from runtime.images.dataset import load_dataset
+from runtime.images.files import save_image
+from runtime.measure.evaluation import Evaluation, evaluate, judge_file, to_pixels
+from runtime.measure.figures import Summary
 from runtime.prediction import MapToImage, Prediction
 from runtime.verdict import Thresholds
 

@@ -13,8 +13,8 @@ import pytest
 
 from runtime.errors import ConfigError, SourceDecode
 from runtime.frame import U8
-from runtime.image_format import image_format, image_size
-from runtime.images import jpeg_refusal, list_images, load_image, save_image
+from runtime.images.files import jpeg_refusal, list_images, load_image, save_image
+from runtime.images.format import image_format, image_size
 
 EXTENSIONS = (".png", ".jpg", ".bmp", ".tiff")
 

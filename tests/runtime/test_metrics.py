@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.metrics import auroc, bootstrap_interval, f1_max, mean_interval
+from runtime.measure.metrics import auroc, bootstrap_interval, f1_max, mean_interval
 
 F64 = NDArray[np.float64]
 SAMPLES = st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=40).filter(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.frame import U8
-from runtime.overlay import COLOURS, OUTSIDE_SHARE, contact_sheet, outcome_label, overlay
+from runtime.images.overlay import COLOURS, OUTSIDE_SHARE, contact_sheet, outcome_label, overlay
 from runtime.prediction import F32, MapToImage
 from runtime.verdict import Outcome
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.pixel_metrics import PixelStatistics, aupro, pixel_auroc
+from runtime.measure.pixel_metrics import PixelStatistics, aupro, pixel_auroc
 
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.scorecard import GRACE_US, Part, Scorecard
+from runtime.demo.scorecard import GRACE_US, Part, Scorecard
 from runtime.sources.defects import Defect
 
 DEADLINE_US = 100_000

@@ -18,7 +18,7 @@ from runtime.errors import (
     SourceLost,
     SourceTimeout,
 )
-from runtime.images import save_image
+from runtime.images.files import save_image
 from runtime.source import Source
 from runtime.sources import FolderConfig, FolderSource, SourceConfig, VideoConfig, VideoSource, open_source
 from runtime.sources.clock import SteppedClock

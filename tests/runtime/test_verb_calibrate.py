@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gonogo import main
 from runtime.bundle import load_bundle
-from runtime.evaluation import judge_file
-from runtime.images import save_image
+from runtime.images.files import save_image
+from runtime.measure.evaluation import judge_file
 from runtime.opening import open_detector
 from runtime.recipe import load_recipe
 from runtime.verdict import Outcome, decide

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gonogo
-from runtime.images import list_images, load_image
+from runtime.images.files import list_images, load_image
 
 KEYS = {
     "triggers",

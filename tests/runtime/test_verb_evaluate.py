@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gonogo import main
-from runtime.images import load_image, save_image
+from runtime.images.files import load_image, save_image
 
 U8 = NDArray[np.uint8]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .frame import Frame
-from .ledger import Ledger
+from ..frame import Frame
+from ..ledger import Ledger
+from ..sink import Sinks, View
+from ..ticket import Ticket, now_us
+from ..verdict import FrameFacts, Judgement, Outcome, Thresholds, decide, invalid
 from .notes import Result
 from .reporter import Reporter
-from .sink import Sinks, View
-from .ticket import Ticket, now_us
-from .verdict import FrameFacts, Judgement, Outcome, Thresholds, decide, invalid
 
 
 class Clerk:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from .dataset import GOOD, Sample, count_kinds
+from ..images.dataset import GOOD, Sample, count_kinds
+from ..verdict import Thresholds
 from .metrics import auroc, bootstrap_interval, f1_max, mean_interval
 from .pixel_metrics import PixelStatistics
-from .verdict import Thresholds
 
 FPR_LIMIT = 0.3
 

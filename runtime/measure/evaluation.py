@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Sample, load_truth
-from .detector import Detector
-from .errors import ConfigError, DetectorError
+from ..detector import Detector
+from ..errors import ConfigError, DetectorError
+from ..frame import U8
+from ..images.dataset import Sample, load_truth
+from ..images.files import load_image
+from ..prediction import Prediction
+from ..verdict import Thresholds, decide
 from .figures import ImageResult, Summary, summarise
-from .frame import U8
-from .images import load_image
 from .pixel_metrics import PixelStatistics
-from .prediction import Prediction
-from .verdict import Thresholds, decide
 
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import zmq
 
-from .errors import BusError
+from ..errors import BusError
 
 TRIES = 3
 REPLY_TIMEOUT_MS = 1000

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from .channel import Closed
-from .detector import Detector
-from .errors import DetectorError
+from ..channel import Closed
+from ..detector import Detector
+from ..errors import DetectorError
+from ..prediction import Prediction
+from ..reasons import REASONS
+from ..ticket import now_us
 from .notes import Links, Result, Shot, Started, run_guarded
-from .prediction import Prediction
-from .reasons import REASONS
-from .ticket import now_us
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import U8
-from .images import to_channels
-from .prediction import F32, MapToImage
-from .verdict import Outcome
+from ..frame import U8
+from ..prediction import F32, MapToImage
+from ..verdict import Outcome
+from .files import to_channels
 
 Point = tuple[float, float]
 

@@ -8,8 +8,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from .channel import Closed
-from .errors import (
+from ..channel import Closed
+from ..errors import (
     InspectionError,
     SourceDecode,
     SourceEnd,
@@ -19,11 +19,11 @@ from .errors import (
     SourceLost,
     SourceTimeout,
 )
-from .frame import Frame
-from .ids import new_ulid
+from ..frame import Frame
+from ..ids import new_ulid
+from ..source import Source
+from ..ticket import Ticket, now_us
 from .notes import CameraBack, CameraLost, Links, Opened, Request, Result, Shot, Started, run_guarded
-from .source import Source
-from .ticket import Ticket, now_us
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from typing import TextIO
 
 import cv2
 
-from .channel import Channel, Closed
-from .errors import InspectionError
-from .frame import U8
-from .images import save_image
-from .output import make_folder, require_writable
-from .overlay import contact_sheet, outcome_label, overlay
-from .prediction import Prediction
-from .sink import View
-from .verdict import Outcome, Verdict
+from ..channel import Channel, Closed
+from ..errors import InspectionError
+from ..frame import U8
+from ..images.files import save_image
+from ..images.overlay import contact_sheet, outcome_label, overlay
+from ..output import make_folder, require_writable
+from ..prediction import Prediction
+from ..sink import View
+from ..verdict import Outcome, Verdict
 
 SHEET = "contact_sheet.png"
 MOST: dict[Outcome, int] = {Outcome.NG: 60, Outcome.REVIEW: 60, Outcome.OK: 6}

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .channel import Channel
-from .frame import Frame
-from .prediction import Prediction
-from .ticket import Ticket
+from ..channel import Channel
+from ..frame import Frame
+from ..prediction import Prediction
+from ..ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True)

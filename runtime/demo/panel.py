@@ -10,10 +10,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ..sources.defects import Defect
+from ..state import state_name
+from ..verbs.watch import COLOURS
 from .scorecard import Answered, Score
-from .sources.defects import Defect
-from .state import state_name
-from .verbs.watch import COLOURS
 from .virtual_plc import Report
 
 LAST, NOTABLE = 4, 6

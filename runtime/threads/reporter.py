@@ -8,15 +8,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from .bus import Bus
-from .health import HealthWatch
-from .ledger import Ledger
-from .provenance import Provenance
-from .reasons import REASONS
-from .state import State, check_move
-from .ticket import Ticket, now_us
-from .verdict import FrameFacts, Judgement, Latency, Outcome, Verdict
-from .wire import EventMessage, Heartbeat, StateMessage, encode, to_message, topic
+from ..bus.sockets import Bus
+from ..bus.wire import EventMessage, Heartbeat, StateMessage, encode, to_message, topic
+from ..health import HealthWatch
+from ..ledger import Ledger
+from ..provenance import Provenance
+from ..reasons import REASONS
+from ..state import State, check_move
+from ..ticket import Ticket, now_us
+from ..verdict import FrameFacts, Judgement, Latency, Outcome, Verdict
 
 Severity = Literal["info", "warning", "error", "critical"]
 EventName = Literal["late_result", "camera_lost", "camera_back", "sink_failed", "thread_hung"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigError
-from .images import list_images, load_image
+from ..errors import ConfigError
+from .files import list_images, load_image
 
 Mask = NDArray[np.bool_]
 

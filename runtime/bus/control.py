@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .state import State, state_name
-from .ticket import Ticket
+from ..state import State, state_name
+from ..ticket import Ticket
 from .wire import ControlReply, ControlRequest, TriggerArgs, encode
 
 WINDOW = 4096

@@ -7,19 +7,19 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .bus import Bus
+from ..bus.control import Control
+from ..bus.sockets import Bus
+from ..bus.wire import TriggerArgs
+from ..health import SILENCE_US
+from ..ids import new_ulid
+from ..ledger import Counters, Ledger
+from ..settings import Settings
+from ..sink import Sink, Sinks
+from ..state import RUNNING, State
+from ..ticket import Ticket, now_us
 from .clerk import Clerk
-from .control import Control
-from .health import SILENCE_US
-from .ids import new_ulid
-from .ledger import Counters, Ledger
 from .notes import CameraBack, CameraLost, Ended, Links, Note, Opened, Request, Result, Started
 from .reporter import Reporter
-from .settings import Settings
-from .sink import Sink, Sinks
-from .state import RUNNING, State
-from .ticket import Ticket, now_us
-from .wire import TriggerArgs
 
 logger = logging.getLogger(__name__)
 

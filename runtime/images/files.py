@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigError, SourceDecode
-from .frame import U8
-from .image_format import damage, image_format, image_size
+from ..errors import ConfigError, SourceDecode
+from ..frame import U8
+from .format import damage, image_format, image_size
 
 Pixels: TypeAlias = NDArray[np.integer[Any] | np.floating[Any]]
 

@@ -1,6 +1,6 @@
 """The messages that leave the station, as typed structs: encoder, validator and JSON Schema in one.
 
-`python -m runtime.wire FOLDER` writes the schemas. The contract in words: docs/wire.md.
+`python -m runtime.bus.wire FOLDER` writes the schemas. The contract in words: docs/wire.md.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from .health import Health
-from .ledger import Counters
-from .provenance import EngineFacts, Provenance, RecipeFacts
-from .reasons import REASONS
-from .verdict import SAFE_INTEGER, Latency, Verdict
+from ..health import Health
+from ..ledger import Counters
+from ..provenance import EngineFacts, Provenance, RecipeFacts
+from ..reasons import REASONS
+from ..verdict import SAFE_INTEGER, Latency, Verdict
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]

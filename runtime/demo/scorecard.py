@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from .sources.defects import Defect
+from ..sources.defects import Defect
 
 GRACE_US = 1_000_000
 """So long after its deadline an answer that has not come is called missing."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import zmq
 
+from ..errors import BusError
 from .endpoints import bindable, check_endpoint, ipc_in_use
-from .errors import BusError
 
 logger = logging.getLogger(__name__)
 

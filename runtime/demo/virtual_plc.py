@@ -13,12 +13,12 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from .client import Client, Message
-from .errors import InspectionError, PlcError
+from ..bus.client import Client, Message
+from ..errors import InspectionError, PlcError
+from ..sources.synthetic import SyntheticConfig, section_defects
+from ..state import State
+from ..ticket import now_us
 from .scorecard import Answered, Part, Score, Scorecard
-from .sources.synthetic import SyntheticConfig, section_defects
-from .state import State
-from .ticket import now_us
 
 OPEN_TIMEOUT_S = 60.0
 """How long the PLC waits to be told where the station is, and then for Ready."""

@@ -1,0 +1,1 @@
+"""The station's side of ZeroMQ: sockets, messages, control, and a client."""

@@ -1,0 +1,1 @@
+"""The simulated line behind `gonogo demo`: a virtual PLC, its list, and the panel."""

@@ -1,0 +1,1 @@
+"""Figures of merit and thresholds, from scores and maps."""

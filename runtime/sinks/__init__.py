@@ -1,0 +1,1 @@
+"""What else receives verdicts; one file each."""
