@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "good images -> a recipe, its threshold for a false-reject rate",
     ),
     "evaluate": ("runtime.verbs.evaluate", "a folder in MVTec layout -> AUROC, AUPRO, F1-max per defect"),
+    "bench": ("runtime.verbs.bench", "latency and misses at the camera's cadence, stage by stage"),
     "run": ("runtime.verbs.run", "the station: frames in, one verdict per trigger out over ZeroMQ"),
     "watch": ("runtime.verbs.watch", "live verdicts of a station in the terminal"),
 }

@@ -16,6 +16,7 @@ import msgspec
 
 from runtime.errors import ConfigError
 from runtime.measure.figures import Estimate, Summary
+from runtime.measure.machine import processor
 from runtime.output import make_folder, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +106,7 @@ def machine(data: Path, words: Sequence[str], workers: int) -> Head:
         commit=_git("rev-parse", "HEAD")[:12] + ("+" if changed else ""),
         code=digest.hexdigest(),
         data=sums,
-        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        machine=f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         command=f"python -m benchmarks.bench_accuracy {shlex.join(words)}",
         workers=workers,
@@ -255,11 +256,3 @@ def _deciding_files() -> list[Path]:
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or ("unknown" if words[0] == "rev-parse" else "")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown processor"

@@ -6,7 +6,7 @@ import importlib
 from typing import Protocol
 
 from ..bundle import Bundle
-from ..errors import EngineError
+from ..errors import ConfigError, EngineError
 from ..network import Network
 
 
@@ -25,13 +25,21 @@ NETWORKS: dict[str, tuple[str, str]] = {
 
 
 def open_network(backend: str, bundle: Bundle, threads: int = 1) -> Network:
-    """Opens the bundle's network on a backend with `threads` CPU threads.
+    """Opens the bundle's network on a backend with `threads` CPU threads, 1..64.
 
     Raises:
+        ConfigError: `threads` is out of range.
         EngineError: unknown backend, its package is missing, or it cannot run this network.
     """
+    check_threads(threads)
     if backend not in NETWORKS:
         raise EngineError(f"backend {backend!r} unknown; expected one of {', '.join(sorted(NETWORKS))}")
     module, name = NETWORKS[backend]
     opener: NetworkClass = getattr(importlib.import_module(module, __package__), name)
     return opener(bundle, threads)
+
+
+def check_threads(threads: int) -> None:
+    """Raises ConfigError unless a network may be given so many CPU threads."""
+    if not 1 <= threads <= 64:
+        raise ConfigError(f"threads is {threads}; expected 1..64")
