@@ -93,13 +93,14 @@ class Pipeline:
         self._publisher.join(timeout_s)
         if self._publisher.is_alive():
             return False
+        hung = self._publish.hung if self._publish else ()
+        for worker in self._workers:
+            if self._publish is not None and worker.name not in hung:
+                worker.join(OPEN_TIMEOUT_S)  # it may still be opening: nothing can interrupt that
         if self._error is not None:
             raise self._error
-        hung = self._publish.hung if self._publish else ()
         if hung:
             raise PipelineError(f"thread {' and '.join(hung)} did not end in time and was left behind")
-        for worker in self._workers:
-            worker.join(1.0)
         return True
 
     def counters(self) -> Counters:
@@ -136,16 +137,12 @@ class Pipeline:
 
     def _serve(self, bus: Bus) -> None:
         self._endpoints = bus.endpoints
-        publish = Publish(self._settings, bus, self._links, self._sinks, self._note_ready)
-        self._publish = publish
+        self._publish = Publish(self._settings, bus, self._links, self._sinks, self._note_ready)
         self._bound.set()
-        fault: Exception | None = None
         try:
-            publish.serve()
-        except Exception as error:  # a bug of ours: every ticket is answered all the same
-            fault = error
-        publish.leave(fault)
-        self._error = publish.error
+            self._publish.serve()
+        finally:
+            self._error = self._publish.error
 
     def _note_ready(self) -> None:
         self._was_ready = True

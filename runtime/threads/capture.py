@@ -77,8 +77,6 @@ class Capture:
 
     def _leave(self) -> None:
         self._links.frames.close()
-        for request in self._links.requests.drain():
-            self._answer_without_frame(request, "STOPPING")
         if self._source is not None:
             self._source.close()
 

@@ -83,14 +83,14 @@ def frame_facts(frame: Frame) -> FrameFacts:
     """What a verdict keeps of a frame."""
     height, width = frame.pixels.shape[:2]
     return FrameFacts(
-        frame_id=frame.frame_id,
+        frame_id=int(frame.frame_id),
         width=width,
         height=height,
         channels=1 if frame.pixels.ndim == 2 else frame.pixels.shape[2],
-        gap=frame.gap,
-        t_exposure_us=frame.t_exposure_us,
+        gap=int(frame.gap),
+        t_exposure_us=int(frame.t_exposure_us),
         t_exposure_src=frame.t_exposure_src,
-        t_mono_us=frame.t_mono_us,
+        t_mono_us=int(frame.t_mono_us),
     )
 
 

@@ -71,9 +71,9 @@ class Detect:
             logger.warning("frame %d not judged: %s", shot.frame.frame_id, error)
             return replace(result, reasons=("INFER_FAILED",), done_us=now_us())
         kept = self._keep(seen)
-        return replace(
-            result, score=seen.score, prediction=kept, done_us=now_us(), stage_us=dict(seen.stage_us)
-        )
+        # Plain numbers from here on; what is none is a bug of the detector, and shows here.
+        spans = {stage: int(span) for stage, span in seen.stage_us.items()}
+        return replace(result, score=float(seen.score), prediction=kept, done_us=now_us(), stage_us=spans)
 
     def _keep(self, seen: Prediction) -> Prediction | None:
         """The prediction with a map that the detector's next frame does not overwrite, where it is wanted."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..channel import Channel
+from ..errors import PipelineError
 from ..frame import Frame
 from ..prediction import Prediction
 from ..ticket import Ticket
@@ -121,4 +122,6 @@ def run_guarded(name: str, work: Callable[[], None], leave: Callable[[], None], 
             leave()
     except Exception as caught:
         error = caught
+    except BaseException as caught:  # a library that calls exit() ends the thread, not the process
+        error = PipelineError(f"thread {name} was ended by {caught!r}")
     links.tell(Ended(name, error))

@@ -58,35 +58,41 @@ class Publish:
 
     @property
     def hung(self) -> tuple[str, ...]:
-        """Threads that have not left."""
-        return tuple(sorted(self._alive))
+        """Threads that have not left, though they had opened their thing."""
+        return tuple(sorted(self._alive - self._starting))
 
     def serve(self) -> None:
         """Runs until everything is answered and the others have left, or `stop_timeout_ms` is over."""
         self._bus.watch(self._links.inbox.fileno())
         while not self._finished():
-            self._bus.wait(self._wait_ms())
-            for note in self._links.inbox.drain():
-                self._take(note)
-            for frames in self._bus.requests():
-                self._bus.reply(self._control.answer(frames))
-            self._clerk.close_due()
-            self._hurry()
-            self._beat()
-            self.counters = self._ledger.counters
+            try:
+                self._turn()
+            except Exception as error:  # a bug of ours: every ticket is answered all the same
+                self._fail(error, "STOPPING")
+        self._leave()
 
-    def leave(self, error: Exception | None = None) -> None:
-        """Answers every ticket that is still open, the state first, and ends the boot."""
-        if error is not None:
-            self._fail(error, "STOPPING")
-        self._begin_stop("STOPPING")
+    def _turn(self) -> None:
+        """Waits for something to do, and does it."""
+        self._bus.wait(self._wait_ms())
+        for _ in range(len(self._links.inbox)):
+            note = self._links.inbox.get(0)
+            assert note is not None
+            self._take(note)
+        for frames in self._bus.requests():
+            self._bus.reply(self._control.answer(frames))
+        self._clerk.close_due()
+        self._hurry()
+        self._beat()
+        self.counters = self._ledger.counters
+
+    def _leave(self) -> None:
+        """Answers every ticket that is still open, and ends the boot."""
+        self._clerk.close_all("STOPPING")
+        self.counters = self._ledger.counters
         self._links.inbox.close()
         for note in self._links.inbox.drain():
             self._take(note)
-        self._clerk.close_all("STOPPING")
-        self.counters = self._ledger.counters
         for thread in self.hung:
-            logger.error("thread %s hangs and is left behind", thread)
             self._reporter.event("thread_hung", "error", f"thread {thread} did not end in time")
         if self.state is not State.ERROR:
             self._move(State.ERROR if self._alive else State.HALTED, "STOPPED")
@@ -158,6 +164,8 @@ class Publish:
         self._alive.discard(note.thread)
         if note.error is None:
             self._begin_stop("STOPPING" if self._links.requests.closed else "SOURCE_END")
+            if note.thread == "capture":
+                self._give_up_requests("STOPPING")
             return
         causes = CAUSE_AT_START if note.thread in self._starting else CAUSE_LATER
         self._fail(note.error, causes[note.thread])
@@ -180,6 +188,12 @@ class Publish:
             self._hurry_us = None
             self._give_up_frames("STOPPING")
 
+    def _give_up_requests(self, reason: str) -> None:
+        """Answers what was accepted and never taken up, capture having left."""
+        for request in self._links.requests.drain():
+            if request.ticket is not None:
+                self._clerk.settle(Result(request.ticket.number, (reason,)))
+
     def _give_up_frames(self, reason: str) -> None:
         self._links.frames.close()
         for shot in self._links.frames.drain():
@@ -187,14 +201,16 @@ class Publish:
 
     def _fail(self, error: Exception, cause: str) -> None:
         """A fault that the run does not survive: says so, answers everything, and stops."""
-        self.error = self.error or error
-        logger.error("%s: %s", cause, error)
-        if self.state not in (State.ERROR, State.HALTED):
+        if self.error is None:
+            self.error = error  # `Pipeline.join` raises it: whoever waits there is told, once
+        else:
+            logger.debug("after the fault that ends the run: %s", error, exc_info=error)
+        if self.state is not State.ERROR:
             self._move(State.ERROR, cause)
+        self._clerk.close_all(cause)
         self._begin_stop(cause)
         self._links.requests.drain()
         self._give_up_frames(cause)
-        self._clerk.close_all(cause)
 
     def _move(self, state: State, cause: str) -> None:
         logger.info("state %s -> %s: %s", self.state.name, state.name, cause)

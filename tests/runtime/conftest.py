@@ -1,0 +1,85 @@
+"""A running pipeline for the tests: real threads and sockets, and a witness that checks every message."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from runtime.bus.witness import Witness
+from runtime.detector import Detector
+from runtime.pipeline import Pipeline
+from runtime.provenance import EngineFacts, Provenance, RecipeFacts
+from runtime.settings import Settings
+from runtime.sink import Sink
+from runtime.source import Source
+from runtime.verdict import Thresholds
+
+T = TypeVar("T")
+Launch = Callable[..., tuple[Pipeline, Witness]]
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """A station on free loopback ports; threshold 1.0, and a deadline that no loaded machine misses."""
+    recipe, engine = RecipeFacts("r", "1", 0, "0" * 64), EngineFacts("e", "0" * 64, "scripted", "cpu")
+    return Settings(
+        provenance=Provenance("line", "station", recipe, engine, "camera", True),
+        thresholds=Thresholds(1.0),
+        deadline_ms=20_000,
+        bus="tcp://127.0.0.1:*",
+        control="tcp://127.0.0.1:*",
+    )
+
+
+@pytest.fixture
+def launch(settings: Settings) -> Iterator[Launch]:
+    """Starts pipelines, each with a witness that hears it from its first message on.
+
+    At the end of the test every witness must have found everything in order.
+    """
+    running: list[tuple[Pipeline, Witness]] = []
+
+    def start(
+        open_source: Callable[[], Source],
+        open_detector: Callable[[], Detector],
+        sinks: Sequence[Sink] = (),
+        **changes: object,
+    ) -> tuple[Pipeline, Witness]:
+        heard = threading.Event()
+        changed = replace(settings, **changes)  # type: ignore[arg-type]
+        # Nothing opens, and nothing can fail, before the witness listens.
+        pipeline = Pipeline(changed, _after(heard, open_source), _after(heard, open_detector), None, sinks)
+        pipeline.start()
+        witness = Witness(*pipeline.endpoints)
+        running.append((pipeline, witness))
+        assert witness.wait_subscribed()
+        heard.set()
+        return pipeline, witness
+
+    yield start
+    for pipeline, witness in running:
+        pipeline.stop()
+        witness.close()
+    for pipeline, witness in running:
+        assert _ended(pipeline)
+        assert witness.faults == []
+
+
+def _after(event: threading.Event, open_thing: Callable[[], T]) -> Callable[[], T]:
+    def open_later() -> T:
+        assert event.wait(30)
+        return open_thing()
+
+    return open_later
+
+
+def _ended(pipeline: Pipeline) -> bool:
+    """Waits for the end; how a run ends is for the test to judge."""
+    try:
+        return pipeline.join(30)
+    except Exception:
+        return True
