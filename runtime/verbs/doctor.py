@@ -86,6 +86,19 @@ def _opencv() -> list[Finding]:
     return [Finding("jpeg", "note" if refusal else "ok", refusal or f"OpenCV {cv2.__version__}")]
 
 
+def _native() -> list[Finding]:
+    """Which compiled kernels serve; without them NumPy does, several times slower."""
+    try:
+        from kernels import native
+    except ImportError as error:
+        return [Finding("kernels", "fault", f"cannot be imported: {error}")]
+    found = native.library()
+    if found.functions is None:
+        return [Finding("kernels", "note", f"NumPy, slower: {found.reason}")]
+    others = ", ".join(str(lib) for lib in native.libraries()[1:])
+    return [Finding("kernels", "ok", f"native, {found}{f'; {others} would run too' if others else ''}")]
+
+
 def _backends() -> list[Finding]:
     """Each backend is opened on the demo's bundle and judges its golden images: a real inference."""
     try:
@@ -158,6 +171,7 @@ CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     _machine,
     _packages,
     _opencv,
+    _native,
     _backends,
     _gpu,
     _cameras,

@@ -1,0 +1,12 @@
+"""Each kernel compiled for the CPU: names and meaning as in `kernels.reference`, float32 only.
+
+Beyond the reference's arguments a kernel takes `threads`: 1 by default, and no other thread runs then.
+Results are new arrays or the caller's `out`; scratch memory is kept for each Python thread, so that a second
+call of the same sizes allocates none. The GIL is released while a kernel runs. Where no library is loaded
+(`library()` says why) every kernel raises RuntimeError.
+"""
+
+from .features import pool_norm
+from .library import Library, libraries, library, using
+
+__all__ = ["Library", "libraries", "library", "pool_norm", "using"]

@@ -1,0 +1,72 @@
+// A vector register of floats, as wide as the instruction set allows; compiled for AVX-512, AVX2, SSE and NEON.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define GONOGO_API extern "C" __attribute__((visibility("default")))
+
+namespace gonogo {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+
+inline Vec load(const float* from) {
+    Vec v;
+    __builtin_memcpy(&v, from, sizeof v);
+    return v;
+}
+
+// The first `count` < LANES floats, zeros behind them; nothing is read beyond.
+inline Vec load_part(const float* from, int64_t count) {
+    Vec v = {};
+    __builtin_memcpy(&v, from, 4 * count);
+    return v;
+}
+
+inline void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
+
+inline void store_part(float* to, Vec v, int64_t count) { __builtin_memcpy(to, &v, 4 * count); }
+
+inline Vec splat(float x) { return x - Vec{}; }
+
+inline float sum(Vec v) {
+    float lanes[LANES];
+    store(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+inline Vec square_root(Vec v) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX__)
+    return (Vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE__)
+    return (Vec)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+    return (Vec)vsqrtq_f32((float32x4_t)v);
+#else
+    for (int i = 0; i < LANES; ++i) v[i] = std::sqrt(v[i]);
+    return v;
+#endif
+}
+
+// NaN in either stays or not as the comparison says: NaN < 0 is false, so a NaN passes.
+inline Vec at_least_zero(Vec v) { return v < 0 ? Vec{} : v; }
+
+inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+}  // namespace gonogo
