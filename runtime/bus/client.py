@@ -17,6 +17,7 @@ from ..errors import BusError
 
 TRIES = 3
 REPLY_TIMEOUT_MS = 1000
+"""How long one try waits."""
 COMMON: dict[zmq.SocketOption, int] = {zmq.LINGER: 0, zmq.RECONNECT_IVL: 100, zmq.RECONNECT_IVL_MAX: 5000}
 
 
@@ -31,12 +32,16 @@ class Message(NamedTuple):
 class Client:
     """Subscribed to everything a station says, and able to ask it; a context manager."""
 
-    def __init__(self, bus: str, control: str | None = None) -> None:
+    def __init__(
+        self, bus: str, control: str | None = None, reply_timeout_ms: int = REPLY_TIMEOUT_MS
+    ) -> None:
         """Connects; nothing is awaited. `control` None: listens only."""
+        self._reply_timeout_ms = reply_timeout_ms
         self._context = zmq.Context()
         self._bus = self._connect(zmq.SUB, bus, {zmq.RCVHWM: 0})
         self._bus.setsockopt(zmq.SUBSCRIBE, b"v1/")
-        self._control = None if control is None else self._connect(zmq.DEALER, control, {zmq.IMMEDIATE: 1})
+        self._control_at = control
+        self._control = None if control is None else self._connect(zmq.DEALER, control, {})
 
     def __enter__(self) -> Client:
         return self
@@ -88,33 +93,29 @@ class Client:
     def request(self, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
         """Sends a request, the same again when no reply comes, and returns the reply.
 
+        Each try that found no answer ends its connection, and with it whatever was not delivered yet: a
+        station that starts later must not meet a trigger whose part is long past.
+
         Raises:
             BusError: no reply after `TRIES`; take the station as down.
+
+        Source: the Lazy Pirate pattern, ZeroMQ guide, chapter 4.
         """
-        if self._control is None:
+        if self._control is None or self._control_at is None:
             raise BusError("control: this client was opened to listen only")
         request_id = secrets.token_hex(8)
         body = msgspec.json.encode({"p": "ctl/1", "id": request_id, "verb": verb, "args": args or {}})
         for _ in range(TRIES):
-            reply = self._ask(self._control, body, request_id)
+            reply = _ask(self._control, body, request_id, self._reply_timeout_ms)
             if reply is not None:
                 return reply
+            self._control.close(linger=0)
+            self._control = self._connect(zmq.DEALER, self._control_at, {})
         raise BusError(f"control: no reply to {verb} after {TRIES} tries; is the station running?")
 
     def close(self) -> None:
         """Closes the sockets."""
         self._context.destroy(linger=0)
-
-    def _ask(self, socket: zmq.Socket[bytes], body: bytes, request_id: str) -> dict[str, Any] | None:
-        until_s = time.monotonic() + REPLY_TIMEOUT_MS / 1000
-        if not socket.poll(REPLY_TIMEOUT_MS, zmq.POLLOUT):
-            return None
-        socket.send_multipart((b"", body))
-        while socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
-            reply: dict[str, Any] = msgspec.json.decode(socket.recv_multipart()[-1])
-            if reply["id"] == request_id:  # else the answer to an earlier try of another request
-                return reply
-        return None
 
     def _connect(self, kind: int, endpoint: str, options: dict[zmq.SocketOption, int]) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -127,3 +128,16 @@ class Client:
             self._context.destroy(linger=0)
             raise BusError(f"{endpoint}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH") from None
         return socket
+
+
+def _ask(socket: zmq.Socket[bytes], body: bytes, request_id: str, timeout_ms: int) -> dict[str, Any] | None:
+    """One try: the reply to this request; None when none came in time."""
+    until_s = time.monotonic() + timeout_ms / 1000
+    # No IMMEDIATE on this socket: with it libzmq throws away a reply that has arrived and was not read yet
+    # when the station closes its end, as it does after `stop`.
+    socket.send_multipart((b"", body), zmq.NOBLOCK)
+    while socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
+        reply: dict[str, Any] = msgspec.json.decode(socket.recv_multipart()[-1])
+        if reply["id"] == request_id:  # else the late answer to an earlier request
+            return reply
+    return None
