@@ -46,21 +46,39 @@ class Judgement:
                 f"{self.outcome.name} with reasons {self.reasons}: reasons are empty only for OK"
             )
         unknown = [name for name in self.reasons if name not in REASONS]
-        numbers = (self.score, self.threshold, self.pred_score)
-        if unknown or not all(n is None or math.isfinite(n) for n in numbers):
-            raise ValueError(f"reasons {unknown} unknown, or a number of {numbers} not finite")
+        if unknown:
+            raise ValueError(f"reasons {unknown} unknown")
+        score, pred_score = self.score or 0.0, self.pred_score or 0.0
+        if not (0 <= score < math.inf and math.isfinite(self.threshold) and 0 <= pred_score <= 1):
+            raise ValueError(
+                f"score {self.score}, threshold {self.threshold}, pred_score {self.pred_score}: "
+                "expected finite numbers, score >= 0, pred_score 0..1"
+            )
         if self.outcome is not Outcome.INVALID and self.score is None:
             raise ValueError(f"{self.outcome.name} without a score")
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The part of a recipe that `decide` needs; all in the bundle's score unit."""
+    """The part of a recipe that `decide` needs; all in the bundle's score unit.
+
+    Raises:
+        ValueError: a number that is not finite and > 0, or a review band that is none.
+    """
 
     threshold: float
     review_threshold: float | None = None
     score_scale: float | None = None
     """Score units per 1.0 of pred_score; None: 2 x threshold."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.threshold, self.review_threshold, self.score_scale)
+        in_order = self.review_threshold is None or self.review_threshold < self.threshold
+        if not (in_order and all(n is None or 0 < n < math.inf for n in numbers)):
+            raise ValueError(
+                f"threshold, review_threshold and score_scale are {numbers}; "
+                "expected finite numbers > 0, review_threshold below threshold"
+            )
 
 
 def decide(score: float, thresholds: Thresholds) -> Judgement:
@@ -157,7 +175,7 @@ class Verdict:
         if self.frame is None and self.outcome is not Outcome.INVALID:
             raise ValueError(f"{self.outcome.name} without a frame")
         spans = tuple(getattr(self.lat_us, name) for name in Latency.__slots__)
-        numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans)
+        numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans, *_numbers(self.frame))
         if not all(0 <= n < SAFE_INTEGER for n in numbers):
             raise ValueError(f"seq, times and durations must be 0..2^53, found {numbers}")
 
@@ -180,3 +198,10 @@ class Verdict:
     def deadline_us(self) -> int:
         """What was promised: us from the trigger (or capture, in free run) to the verdict."""
         return self.ticket.deadline_us - self.ticket.opened_us
+
+
+def _numbers(frame: FrameFacts | None) -> tuple[int, ...]:
+    """What of a frame goes over the wire as a number."""
+    if frame is None:
+        return ()
+    return (frame.frame_id, frame.width, frame.height, frame.gap, frame.t_exposure_us, frame.t_mono_us)

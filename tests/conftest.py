@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from export.bundling import export_bundle
@@ -14,6 +15,10 @@ from export.methods import METHODS
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 
 U8 = NDArray[np.uint8]
+
+# A busy machine is no failure; times are the benchmarks' business.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -16,6 +18,9 @@ WINDOW = 4096
 """Triggers remembered for retries."""
 WINDOW_US = 60_000_000
 """How long they are remembered; a PLC that restarts its counter may use the numbers again after that."""
+
+MAX_BYTES = 1 << 16
+"""Longest request that is read; the socket closes the connection of a much longer one."""
 
 Answer = tuple[str, dict[str, Any], str]
 """Code, result, detail."""
@@ -48,7 +53,7 @@ class Control:
         self._desk, self._boot_id = desk, boot_id
         self._recent = RecentTriggers()
         self._decoder = msgspec.json.Decoder(ControlRequest)
-        self._verbs: dict[str, Callable[[dict[str, Any]], Answer]] = {
+        self._verbs: dict[str, Callable[[ControlRequest], Answer]] = {
             "status": self._status,
             "trigger": self._trigger,
             "stop": self._stop,
@@ -61,21 +66,31 @@ class Control:
 
     def _reply(self, body: bytes | None) -> ControlReply:
         try:
-            request = self._decoder.decode(b"" if body is None else body)
+            request = self._read(body)
         # Broken text, wrong types, and JSON nested deeper than the reader's stack.
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             return self._word(None, ("BAD_REQUEST", {}, str(error)))
         return self._word(request.id, self._act(request))
+
+    def _read(self, body: bytes | None) -> ControlRequest:
+        if body is None:
+            raise ValueError("expected one frame of JSON, after an empty one or alone")
+        if len(body) > MAX_BYTES:
+            raise ValueError(f"request has {len(body)} bytes; expected at most {MAX_BYTES}")
+        return self._decoder.decode(body)
 
     def _act(self, request: ControlRequest) -> Answer:
         verb = self._verbs.get(request.verb)
         if verb is None:
             return "UNKNOWN_VERB", {}, f"expected one of {', '.join(sorted(self._verbs))}"
+        age_ms = _age_ms(request)
+        if age_ms > (math.inf if request.ttl_ms is None else request.ttl_ms):
+            return "EXPIRED", {}, f"arrived {age_ms} ms after it was sent"
         state = state_name(self._desk.state)
         if request.if_state not in (None, state):
             return "WRONG_STATE", {}, f"state is {state}"
         try:
-            return verb(request.args)
+            return verb(request)
         except (msgspec.ValidationError, RecursionError) as error:
             return "BAD_REQUEST", {}, str(error)
 
@@ -91,42 +106,52 @@ class Control:
             detail=detail,
         )
 
-    def _status(self, args: dict[str, Any]) -> Answer:
+    def _status(self, request: ControlRequest) -> Answer:
         return "OK", self._desk.status(), ""
 
-    def _stop(self, args: dict[str, Any]) -> Answer:
+    def _stop(self, request: ControlRequest) -> Answer:
         self._desk.stop()
         return "ACCEPTED", {}, "finishing what is in flight"
 
-    def _trigger(self, args: dict[str, Any]) -> Answer:
-        wanted = msgspec.convert(args, TriggerArgs)
-        now_us = self._desk.now_us()
-        known = self._recent.find(wanted.trigger_id, now_us)
-        ticket = known or self._desk.accept(wanted)
-        if isinstance(ticket, str):
-            return ticket, {}, "refused: the part counts as a reject"
-        self._recent.remember(wanted.trigger_id, ticket)
+    def _trigger(self, request: ControlRequest) -> Answer:
+        wanted = msgspec.convert(request.args, TriggerArgs)
+        known = self._recent.find(wanted.trigger_id, self._desk.now_us())
+        if known is None:
+            ticket = self._desk.accept(wanted)
+            if isinstance(ticket, str):
+                return ticket, {}, "refused: the part counts as a reject"
+            known = Accepted(request.id, ticket)
+            self._recent.remember(wanted.trigger_id, known)
+        ticket = known.ticket
         result = {"result_id": ticket.result_id, "deadline_us": ticket.deadline_us - ticket.opened_us}
-        return "DUPLICATE" if known else "ACCEPTED", result, ""
+        return "ACCEPTED" if known.request_id == request.id else "DUPLICATE", result, ""
+
+
+class Accepted(NamedTuple):
+    """An accepted trigger."""
+
+    request_id: str
+    """Of the request that it came with: the same again is a retry, and gets the same answer."""
+    ticket: Ticket
 
 
 class RecentTriggers:
-    """Trigger ids of the last while: a retry gets its first answer again, not a second inspection."""
+    """Trigger ids of the last while: one sent again is no second inspection."""
 
     def __init__(self) -> None:
-        self._tickets: OrderedDict[int, Ticket] = OrderedDict()
+        self._accepted: OrderedDict[int, Accepted] = OrderedDict()
 
-    def find(self, trigger_id: int, now_us: int) -> Ticket | None:
-        """The ticket of a trigger accepted within `WINDOW_US` and `WINDOW`."""
-        ticket = self._tickets.get(trigger_id)
-        return ticket if ticket and now_us - ticket.opened_us < WINDOW_US else None
+    def find(self, trigger_id: int, now_us: int) -> Accepted | None:
+        """How a trigger was accepted, if within `WINDOW_US` and `WINDOW`."""
+        accepted = self._accepted.get(trigger_id)
+        return accepted if accepted and now_us - accepted.ticket.opened_us < WINDOW_US else None
 
-    def remember(self, trigger_id: int, ticket: Ticket) -> None:
+    def remember(self, trigger_id: int, accepted: Accepted) -> None:
         """Notes an accepted trigger."""
-        self._tickets[trigger_id] = ticket
-        self._tickets.move_to_end(trigger_id)
-        while len(self._tickets) > WINDOW:
-            self._tickets.popitem(last=False)
+        self._accepted[trigger_id] = accepted
+        self._accepted.move_to_end(trigger_id)
+        while len(self._accepted) > WINDOW:
+            self._accepted.popitem(last=False)
 
 
 def split_envelope(frames: list[bytes]) -> tuple[list[bytes], bytes | None]:
@@ -141,3 +166,8 @@ def split_envelope(frames: list[bytes]) -> tuple[list[bytes], bytes | None]:
         end = 1
     rest = frames[end:]
     return frames[:end], rest[0] if len(rest) == 1 else None
+
+
+def _age_ms(request: ControlRequest) -> int:
+    """How long ago the request says it was sent, ms on the wall clock; 0 when it does not say."""
+    return 0 if request.t_sent_us is None else (time.time_ns() // 1000 - request.t_sent_us) // 1000

@@ -132,16 +132,20 @@ class EventMessage(_Message, frozen=True, tag_field="schema", tag="event/1"):
     score: Annotated[float, Meta(ge=0)] | None
 
 
-class ControlRequest(_Wire, frozen=True, tag_field="p", tag="ctl/1"):
+class ControlRequest(_Wire, frozen=True):
     """What a client asks."""
 
+    p: Literal["ctl/1"]
+    # No tag: msgspec would read a request that lacks it.
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     verb: Annotated[str, Meta(max_length=64)]
     args: dict[str, Any] = {}
     if_state: str | None = None
     """Refuse unless the station is in the state of this name, e.g. `Ready`."""
+    t_sent_us: Count | None = None
+    """When it was sent, us since the Unix epoch."""
     ttl_ms: Count | None = None
-    """Reserved; read and not yet used."""
+    """Refuse with `EXPIRED` when it arrives later than this after `t_sent_us`; without that: never."""
 
 
 class TriggerArgs(_Wire, frozen=True):

@@ -1,0 +1,304 @@
+"""`ctl/1`: whatever arrives gets one reply, and what was refused did nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.bus.control import MAX_BYTES, WINDOW, WINDOW_US, Control, split_envelope
+from runtime.bus.wire import ControlReply, TriggerArgs
+from runtime.ids import new_boot_id, new_ulid
+from runtime.ledger import Ledger
+from runtime.state import State
+from runtime.ticket import Ticket
+
+PEER = b"\0peer"
+BOOT = new_boot_id()
+
+
+class Desk:
+    """A station without sockets: a ledger, a state and a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.state = State.READY
+        self.ledger = Ledger()
+        self.clock_us = 0
+        self.stops = 0
+        self.refusal: str | None = None
+
+    def status(self) -> dict[str, Any]:
+        return {"inflight": self.ledger.inflight}
+
+    def accept(self, args: TriggerArgs) -> Ticket | str:
+        if self.refusal is not None:
+            return self.refusal
+        number = self.ledger.counters.triggers + 1
+        opened = self.clock_us
+        ticket = Ticket(
+            number, opened, opened + 5000, new_ulid(), args.trigger_id, args.part_id, args.encoder
+        )
+        self.ledger.open(ticket)
+        return ticket
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def now_us(self) -> int:
+        return self.clock_us
+
+
+class Station:
+    """A control at its desk, and the client's end of it."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.control = Control(self.desk, BOOT)
+
+    def raw(self, *frames: bytes) -> dict[str, Any]:
+        """The one reply to frames as they are; its envelope is that of the request."""
+        request = [PEER, *frames]
+        *envelope, body = self.control.answer(request)
+        assert envelope == split_envelope(request)[0]
+        msgspec.json.decode(body, type=ControlReply)
+        reply: dict[str, Any] = json.loads(body)
+        assert reply["boot_id"] == BOOT
+        return reply
+
+    def ask(self, verb: str, args: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        request = {"p": "ctl/1", "id": "a", "verb": verb, "args": args or {}, **more}
+        return self.raw(b"", json.dumps(request).encode())
+
+    @property
+    def triggers(self) -> int:
+        return self.desk.ledger.counters.triggers
+
+
+@pytest.fixture
+def station() -> Station:
+    """Ready, with nothing open."""
+    return Station()
+
+
+def test_status_is_the_desk_s(station: Station) -> None:
+    reply = station.ask("status")
+    assert (reply["ok"], reply["code"], reply["id"], reply["state"]) == (True, "OK", "a", 6)
+    assert reply["result"] == {"inflight": 0}
+
+
+def test_an_accepted_trigger_names_its_verdict_and_deadline(station: Station) -> None:
+    reply = station.ask("trigger", {"trigger_id": 2**32 - 1, "part_id": "SN 1", "encoder": -5})
+    assert (reply["ok"], reply["code"]) == (True, "ACCEPTED")
+    (ticket,) = station.desk.ledger.close_all()
+    assert reply["result"] == {"result_id": ticket.result_id, "deadline_us": 5000}
+    assert (ticket.trigger_id, ticket.part_id, ticket.encoder) == (2**32 - 1, "SN 1", -5)
+
+
+@pytest.mark.parametrize("refusal", ["NOT_READY", "OVERRUN", "WRONG_STATE"])
+def test_a_refusal_is_said_and_may_be_tried_again(station: Station, refusal: str) -> None:
+    station.desk.refusal = refusal
+    reply = station.ask("trigger", {"trigger_id": 1})
+    assert (reply["ok"], reply["code"], reply["result"]) == (False, refusal, {})
+    station.desk.refusal = None
+    assert station.ask("trigger", {"trigger_id": 1})["code"] == "ACCEPTED"
+
+
+def test_the_same_request_again_gets_the_same_reply_and_no_second_inspection(station: Station) -> None:
+    first = station.ask("trigger", {"trigger_id": 1}, id="b")
+    assert station.ask("trigger", {"trigger_id": 1}, id="b") == first
+    assert station.triggers == 1
+
+
+def test_the_same_trigger_in_another_request_is_a_duplicate(station: Station) -> None:
+    first = station.ask("trigger", {"trigger_id": 1}, id="b")
+    again = station.ask("trigger", {"trigger_id": 1}, id="c")
+    assert (again["ok"], again["code"], again["result"]) == (True, "DUPLICATE", first["result"])
+    assert station.triggers == 1
+
+
+def test_a_client_that_never_changes_its_id_still_gets_every_part_inspected(station: Station) -> None:
+    replies = [station.ask("trigger", {"trigger_id": n}, id="x") for n in (1, 2, 3)]
+    assert [reply["code"] for reply in replies] == ["ACCEPTED"] * 3
+    assert station.triggers == 3
+
+
+def test_a_trigger_number_is_a_new_part_once_the_window_is_over(station: Station) -> None:
+    station.ask("trigger", {"trigger_id": 1}, id="b")
+    station.desk.clock_us = WINDOW_US - 1
+    assert station.ask("trigger", {"trigger_id": 1}, id="c")["code"] == "DUPLICATE"
+    station.desk.clock_us = WINDOW_US
+    assert station.ask("trigger", {"trigger_id": 1}, id="d")["code"] == "ACCEPTED"
+    assert station.triggers == 2
+
+
+def test_so_many_triggers_are_remembered_and_no_more(station: Station) -> None:
+    for number in range(WINDOW + 1):
+        station.ask("trigger", {"trigger_id": number}, id="b")
+    assert station.ask("trigger", {"trigger_id": 1}, id="c")["code"] == "DUPLICATE"
+    assert station.ask("trigger", {"trigger_id": 0}, id="c")["code"] == "ACCEPTED"
+
+
+def test_stop_reaches_the_desk(station: Station) -> None:
+    assert station.ask("stop")["code"] == "ACCEPTED"
+    assert station.desk.stops == 1
+
+
+def test_an_unknown_verb_is_told_the_known_ones(station: Station) -> None:
+    reply = station.ask("halt")
+    assert (reply["ok"], reply["code"], reply["id"]) == (False, "UNKNOWN_VERB", "a")
+    assert reply["detail"] == "expected one of status, stop, trigger"
+
+
+def test_if_state_refuses_in_every_other_state(station: Station) -> None:
+    assert station.ask("stop", if_state="Ready")["code"] == "ACCEPTED"
+    reply = station.ask("stop", if_state="Halted")
+    assert (reply["ok"], reply["code"], reply["detail"]) == (False, "WRONG_STATE", "state is Ready")
+    assert station.desk.stops == 1
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "ttl_ms", "code"),
+    [(2000, 1000, "EXPIRED"), (2000, 60_000, "ACCEPTED"), (2000, None, "ACCEPTED"), (-60_000, 0, "ACCEPTED")],
+)
+def test_a_request_that_travelled_too_long_does_nothing(
+    station: Station, age_ms: int, ttl_ms: int | None, code: str
+) -> None:
+    sent_us = time.time_ns() // 1000 - 1000 * age_ms
+    reply = station.ask("trigger", {"trigger_id": 1}, t_sent_us=sent_us, ttl_ms=ttl_ms)
+    assert (reply["code"], reply["id"]) == (code, "a")
+    assert station.triggers == (code == "ACCEPTED")
+
+
+def test_without_the_time_it_was_sent_no_request_expires(station: Station) -> None:
+    assert station.ask("trigger", {"trigger_id": 1}, ttl_ms=0)["ok"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"trigger_id": -1},
+        {"trigger_id": 2**32},
+        {"trigger_id": 1.5},
+        {"trigger_id": "1"},
+        {"trigger_id": None},
+        {"trigger_id": True},
+        {"trigger_id": 1, "part_id": ""},
+        {"trigger_id": 1, "part_id": "x" * 65},
+        {"trigger_id": 1, "part_id": "stra\u00dfe"},
+        {"trigger_id": 1, "part_id": "a\nb"},
+        {"trigger_id": 1, "part_id": 7},
+        {"trigger_id": 1, "encoder": 2**53},
+        {"trigger_id": 1, "encoder": -(2**53)},
+    ],
+)
+def test_arguments_out_of_range_are_a_bad_request_under_its_id(
+    station: Station, args: dict[str, Any]
+) -> None:
+    reply = station.ask("trigger", args)
+    assert (reply["ok"], reply["code"], reply["id"]) == (False, "BAD_REQUEST", "a")
+    assert reply["detail"]
+    assert station.triggers == 0
+
+
+DEEP = b"[" * 30_000 + b"]" * 30_000
+
+MALFORMED = {
+    "no JSON": b"\xff\xfe\x00",
+    "nothing": b"",
+    "cut off": b'{"p": "ctl/1", "id": "a", "ver',
+    "a list": b"[]",
+    "a number": b"1",
+    "null": b"null",
+    "another protocol": b'{"p": "ctl/2", "id": "a", "verb": "status"}',
+    "no protocol": b'{"id": "a", "verb": "status"}',
+    "no id": b'{"p": "ctl/1", "verb": "status"}',
+    "an empty id": b'{"p": "ctl/1", "id": "", "verb": "status"}',
+    "a long id": b'{"p": "ctl/1", "id": "%s", "verb": "status"}' % (b"x" * 65),
+    "a number as id": b'{"p": "ctl/1", "id": 7, "verb": "status"}',
+    "no verb": b'{"p": "ctl/1", "id": "a"}',
+    "args that are a list": b'{"p": "ctl/1", "id": "a", "verb": "status", "args": []}',
+    "a negative ttl": b'{"p": "ctl/1", "id": "a", "verb": "status", "ttl_ms": -1}',
+    "invalid UTF-8 inside": b'{"p": "ctl/1", "id": "\xff", "verb": "status"}',
+    "NaN": b'{"p": "ctl/1", "id": "a", "verb": "status", "args": {"x": NaN}}',
+    "deep": DEEP,
+    "deep inside": b'{"p": "ctl/1", "id": "a", "verb": "status", "args": {"x": %s}}' % DEEP,
+    "too long": b'{"p": "ctl/1", "id": "a", "verb": "status", "args": {"x": "%s"}}' % (b"x" * MAX_BYTES),
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=list(MALFORMED))
+def test_what_cannot_be_read_is_a_bad_request_without_id(station: Station, body: bytes) -> None:
+    reply = station.raw(b"", body)
+    assert (reply["ok"], reply["code"], reply["id"], reply["result"]) == (False, "BAD_REQUEST", None, {})
+    assert reply["detail"]
+    assert station.ask("status")["ok"]
+
+
+def test_a_request_of_just_the_greatest_length_is_read(station: Station) -> None:
+    head, tail = b'{"p": "ctl/1", "id": "a", "verb": "status", "args": {"x": "', b'"}}'
+    longest = head + b"x" * (MAX_BYTES - len(head) - len(tail)) + tail
+    assert station.raw(b"", longest)["ok"]
+    assert (
+        station.raw(b"", longest + b" ")["detail"]
+        == f"request has {MAX_BYTES + 1} bytes; expected at most 65536"
+    )
+
+
+STATUS = b'{"p": "ctl/1", "id": "a", "verb": "status"}'
+
+
+@pytest.mark.parametrize(
+    ("frames", "read"),
+    [
+        ([STATUS], True),  # a bare DEALER
+        ([b"", STATUS], True),  # REQ
+        ([b"\0\0\0\1", b"", STATUS], True),  # REQ with correlation
+        ([], False),
+        ([b""], False),
+        ([b"", STATUS, STATUS], False),
+        ([b"", b"", STATUS], False),
+        ([b"", STATUS, b""], False),
+        ([STATUS, STATUS], False),
+        ([b"x"] * 10, False),
+    ],
+)
+def test_each_kind_of_client_gets_its_envelope_back(
+    station: Station, frames: list[bytes], read: bool
+) -> None:
+    reply = station.raw(*frames)
+    assert (reply["ok"], reply["id"]) == ((True, "a") if read else (False, None))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["p", "id", "verb", "args", "if_state", "ttl_ms", "t_sent_us"])
+VALUES = JSON | st.sampled_from(["ctl/1", "status", "trigger", "stop", "a"])
+
+
+@given(st.lists(st.binary(max_size=40), max_size=10))
+def test_any_frames_get_one_reply(frames: list[bytes]) -> None:
+    assert Station().raw(*frames)["code"] == "BAD_REQUEST"
+
+
+@given(st.dictionaries(KEYS, VALUES))
+def test_any_object_gets_one_reply(request: dict[str, Any]) -> None:
+    body = json.dumps({"p": "ctl/1", "id": "a", "verb": "trigger", **request}).encode()
+    station = Station()
+    reply = station.raw(b"", body)
+    assert reply["ok"] or not station.triggers
+
+
+@given(JSON)
+def test_any_arguments_get_one_reply(args: Any) -> None:
+    station = Station()
+    body = json.dumps({"p": "ctl/1", "id": "a", "verb": "trigger", "args": args}).encode()
+    assert station.raw(b"", body)["ok"] == bool(station.triggers)
