@@ -10,6 +10,7 @@ from .bus.endpoints import check_endpoint
 from .channel import Policy
 from .config import ConfigStruct, load_yaml
 from .ids import check_id
+from .networks import NETWORKS
 from .settings import TriggerMode
 from .sources import SourceConfig
 from .sources.camera import CameraConfig
@@ -44,6 +45,7 @@ class Station(ConfigStruct, frozen=True):
     control: str = "tcp://127.0.0.1:5556"
     """Where requests go in; loopback TCP or ipc."""
     backend: str = "onnxruntime"
+    """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
     """CPU threads of the network, 1..64."""
 
@@ -55,6 +57,8 @@ class Station(ConfigStruct, frozen=True):
             check_endpoint(what, getattr(self, what))
         if self.bus == self.control and not self.bus.endswith((":*", ":0")):
             raise ValueError(f"bus and control are both {self.bus}; they are two sockets, give them two")
+        if self.backend not in NETWORKS:
+            raise ValueError(f"backend is {self.backend!r}; expected one of {', '.join(sorted(NETWORKS))}")
         if not (1 <= self.queue <= 64 and 1 <= self.threads <= 64):
             raise ValueError(f"queue is {self.queue}, threads {self.threads}; expected 1..64 each")
         if self.frame_timeout_ms is not None and self.frame_timeout_ms < 1:
