@@ -20,7 +20,7 @@ from ..process import settle_memory
 from ..provenance import EngineFacts, Provenance, RecipeFacts
 from ..recipe import Recipe
 from ..settings import Settings
-from ..sink import View
+from ..sink import Sink, View
 from ..verdict import Thresholds, Verdict
 from .latency import QUANTILES, Quantiles, needed_samples, quantiles
 from .metronome import Metronome
@@ -100,6 +100,25 @@ def measure(
         ConfigError: the recipe's region does not lie within the images.
         InspectionError: the pipeline cannot be opened, or ended before the timetable.
     """
+    times = Times(len(cadence.due_us()))
+    pipeline = timed_pipeline(bundle, recipe, backend, threads, images, cadence, [times])
+    pipeline.start()
+    play(pipeline, cadence)
+    if times.answered != len(times.us):
+        raise PipelineError(f"{times.answered} of {len(times.us)} frames were answered; measure again")
+    return summarise(cadence, times)
+
+
+def timed_pipeline(
+    bundle: Bundle,
+    recipe: Recipe | None,
+    backend: str,
+    threads: int,
+    images: Sequence[U8],
+    cadence: Cadence,
+    sinks: Sequence[Sink],
+) -> Pipeline:
+    """A station's pipeline whose camera is the timetable; nothing is opened yet."""
 
     def warm_up(detector: Detector) -> None:
         try:
@@ -108,19 +127,30 @@ def measure(
         except ValueError as error:  # the recipe's region does not lie within such frames
             raise ConfigError(str(error)) from None
 
-    due_us = cadence.due_us()
-    times = Times(len(due_us))
-    pipeline = Pipeline(
+    return Pipeline(
         _settings(bundle, recipe, backend),
-        lambda: Metronome(images, due_us),
+        lambda: Metronome(images, cadence.due_us()),
         lambda: open_detector(bundle, recipe, backend, threads),
         warm_up,
-        [times],
+        sinks,
     )
-    _run_to_the_end(pipeline, due_us[-1] / 1e6)
-    if times.answered != len(due_us):
-        raise PipelineError(f"{times.answered} of {len(due_us)} frames were answered; measure again")
-    return summarise(cadence, times)
+
+
+def play(pipeline: Pipeline, cadence: Cadence) -> None:
+    """Waits until a started pipeline has done its timetable and ended.
+
+    Raises:
+        InspectionError: what ended it before.
+    """
+    until_s = cadence.due_us()[-1] / 1e6 + END_TIMEOUT_S
+    try:
+        if pipeline.wait_ready(READY_TIMEOUT_S):
+            settle_memory()
+        if not pipeline.join(until_s):
+            raise PipelineError(f"the pipeline did not end within {until_s:.0f} s")
+    except BaseException:
+        pipeline.stop()
+        raise
 
 
 class Times:
@@ -152,18 +182,6 @@ class Times:
 
     def close(self) -> None:
         """As in `Sink`."""
-
-
-def _run_to_the_end(pipeline: Pipeline, seconds: float) -> None:
-    pipeline.start()
-    try:
-        if pipeline.wait_ready(READY_TIMEOUT_S):
-            settle_memory()
-        if not pipeline.join(seconds + END_TIMEOUT_S):
-            raise PipelineError(f"the pipeline did not end within {seconds + END_TIMEOUT_S:.0f} s")
-    except BaseException:
-        pipeline.stop()
-        raise
 
 
 def _settings(bundle: Bundle, recipe: Recipe | None, backend: str) -> Settings:
