@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import zmq
 
 from ..errors import BusError
-from .endpoints import bindable, check_endpoint, ipc_in_use
+from .endpoints import bindable, check_endpoint, ipc_in_use, ipc_path
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +116,9 @@ class Bus:
             check_endpoint(what, endpoint)
         except ValueError as error:
             raise BusError(str(error)) from None
-        if ipc_in_use(endpoint):
-            raise BusError(_in_use(what, endpoint))
+        path = ipc_path(endpoint)
+        if path is not None:
+            _require_free(what, path)
         socket = self._context.socket(kind)
         self._sockets.append(socket)
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
@@ -130,8 +131,8 @@ class Bus:
             raise BusError(
                 _in_use(what, endpoint) if in_use else f"{what}: cannot bind {endpoint}: {error.strerror}"
             ) from None
-        if endpoint.startswith("ipc://"):
-            os.chmod(endpoint.removeprefix("ipc://"), 0o660)
+        if path is not None:
+            path.chmod(0o660)
         return socket
 
     def _forget_subscriptions(self) -> None:
@@ -141,6 +142,14 @@ class Bus:
                 self._publisher.recv(zmq.NOBLOCK)
         except zmq.Again:
             return
+
+
+def _require_free(what: str, path: Path) -> None:
+    """libzmq removes whatever lies at the path, be it another station's socket or somebody's file."""
+    if ipc_in_use(path):
+        raise BusError(_in_use(what, f"ipc://{path}"))
+    if path.exists() and not path.is_socket():
+        raise BusError(f"{what}: {path} is no socket; expected a path that is free, choose another one")
 
 
 def _in_use(what: str, endpoint: str) -> str:
