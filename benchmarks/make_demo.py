@@ -33,9 +33,8 @@ import onnx
 import yaml
 
 from export.bundling import export_bundle
-from export.methods import MethodConfig
+from export.methods import load_method
 from runtime.bundle import Bundle, load_bundle
-from runtime.config import load_yaml
 from runtime.images.files import decode_image
 from runtime.measure.calibration import Calibration, calibrate
 from runtime.opening import open_detector
@@ -91,7 +90,7 @@ def main() -> int:
 
 def export_fresh(out: Path) -> Bundle:
     """Exports the demo's config to a new folder."""
-    return export_bundle(load_yaml(CONFIG, MethodConfig), CONFIG.parent, [], out)
+    return export_bundle(load_method(CONFIG), CONFIG.parent, [], out)
 
 
 def good_web() -> SyntheticConfig:

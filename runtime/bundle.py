@@ -9,7 +9,7 @@ import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -83,7 +83,22 @@ class GrnrHead(_Part, frozen=True, tag_field="kind", tag="grnr"):
     """Damps rows and columns near the frame whose median stands out, in the score only."""
 
 
-HeadPart = GrnrHead
+class KnnHead(_Part, frozen=True, tag_field="kind", tag="knn"):
+    """Parameters of the distance to a memory bank of good patches (PatchCore, Roth et al., CVPR 2022).
+
+    `head.npz` holds `bank` (M, C), C the sum of the outputs' channels, and the matrices of `finish_map` for
+    the finest grid h x w: `rows` (H, h) and `columns` (W, w).
+    """
+
+    outputs: tuple[str, ...]
+    """Network outputs that make up an embedding, the finest grid first."""
+    neighbours: int = 1
+    """k: bank rows whose mean distance is a cell's patch score; 1 as published."""
+    support: int = 9
+    """b: bank rows around the nearest one that re-weight the image score; 1 leaves it as it is."""
+
+
+HeadPart: TypeAlias = GrnrHead | KnnHead
 
 
 class Golden(_Part, frozen=True):
@@ -154,15 +169,15 @@ class Bundle:
         return load_arrays(self.files["head.npz"], str(self.path / "head.npz"))
 
 
-def load_arrays(data: bytes, where: str) -> dict[str, F32]:
-    """Arrays of an .npz, float32, without pickle.
+def load_arrays(data: bytes, where: str, dtype: type | None = np.float32) -> dict[str, F32]:
+    """Arrays of an .npz, without pickle, as float32 or another `dtype`; None: as they were stored.
 
     Raises:
         BundleError: not an .npz of plain arrays.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: np.ascontiguousarray(archive[name], np.float32) for name in archive.files}
+            return {name: np.ascontiguousarray(archive[name], dtype) for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{where}: not an array archive ({error}); export the bundle again") from None
 

@@ -99,9 +99,9 @@ def _explain(message: str, value: Any, lines: dict[str, int], where: str, kind: 
     return f"{where}:{line}: {key}: unknown key{hint}"
 
 
-def _known_keys(kind: type, path: str, value: Any) -> list[str]:
+def _known_keys(kind: Any, path: str, value: Any) -> list[str]:
     """Keys that the struct at `path` (`$.source.defects`) takes; for a union, those of every member."""
-    types = [kind]
+    types = _members(kind)
     for name in path.lstrip("$.").split("."):
         fields = [f for t in types for f in _fields(t) if f.encode_name == name.split("[")[0]] if name else []
         types = [m for f in fields for m in _members(f.type)] if name else types

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TypeAlias
+
+from runtime.config import load_yaml
+
 from .grnr import GrnrExport
+from .patchcore import PatchcoreExport
 
-METHODS = {"grnr": GrnrExport}
-"""Method's name in the export config -> the struct that holds its settings and exports it."""
+METHODS = {"grnr": GrnrExport, "patchcore": PatchcoreExport}
+"""Method's name in the export config -> the struct that holds its settings, fits and exports it."""
 
-MethodConfig = GrnrExport
+MethodConfig: TypeAlias = GrnrExport | PatchcoreExport
 """Union of all of them; the key `method` says which."""
+
+
+def load_method(path: Path) -> MethodConfig:
+    """Reads an export config.
+
+    Raises:
+        ConfigError: see `load_yaml`.
+    """
+    return load_yaml(path, MethodConfig)  # type: ignore[arg-type]

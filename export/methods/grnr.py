@@ -6,19 +6,19 @@ everything else from measurements on real images (benchmarks/accuracy.md).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.networks import BACKBONES, build_network
 from kernels import finish_matrix, pool_norm
-from runtime.bundle import GrnrHead, NetworkPart, Preprocessing
+from runtime.bundle import GrnrHead, NetworkPart
 from runtime.config import ConfigStruct
-from runtime.errors import ConfigError
-from runtime.network import TensorSpec
+
+from ..method import Arrays, Features, Laid, Report, lay, require_known
 
 F32 = NDArray[np.float32]
 
@@ -45,6 +45,8 @@ DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
 class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
     """Settings of a GRNR export; paths are relative to the config's own file."""
 
+    needs_good: ClassVar[bool] = False
+
     id: str
     """Name of the bundle."""
     backbone: str = "filter_bank"
@@ -62,34 +64,33 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
         if not 0 <= self.margin <= 0.4:
             raise ValueError(f"margin is {self.margin}; expected 0..0.4")
 
-    def parts(self, base: Path) -> tuple[bytes, NetworkPart, Preprocessing, GrnrHead, dict[str, F32]]:
-        """Network file, its description, preprocessing, head and the arrays of `head.npz`.
-
-        Raises:
-            ConfigError: backbone, size or weights do not fit.
-        """
-        if self.backbone not in BACKBONES:
-            raise ConfigError(
-                f"backbone: unknown name {self.backbone!r}; expected one of {', '.join(BACKBONES)}"
-            )
+    def network(self, base: Path) -> Laid:
+        """As in `Method`."""
+        require_known(self.backbone, tuple(DEFAULTS))
         side, outputs = self._geometry()
         weights = None if self.weights is None else base / self.weights
-        pad = PAD if self.preset == "default" else 0
-        model = build_network(self.backbone, (side, side), outputs, weights, pad)
-        grids = [tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output]
-        backbone = BACKBONES[self.backbone]
-        network = NetworkPart(
-            backbone=self.backbone,
-            input=TensorSpec("image", (1, 3, side, side)),
-            outputs=tuple(TensorSpec(n, g) for n, g in zip(outputs, grids, strict=True)),
-        )
-        extent = (0.0, 0.0, 1.0, 1.0) if self.preset == "default" else _paper_extent(side)
-        preprocessing = Preprocessing(
-            size=(side, side), mean=backbone.mean, std=backbone.std, map_extent=extent
-        )
-        cells = [grid[1] for grid in grids]
-        head = self._head(outputs, side, cells)
-        return model.SerializeToString(), network, preprocessing, head, self._arrays(side, cells)
+        if self.preset == "default":
+            return lay(self.backbone, weights, side, outputs, PAD)
+        return lay(self.backbone, weights, side, outputs, extent=_paper_extent(side))
+
+    def fit(self, features: Features, report: Report) -> GoodBanks:
+        """As in `Method`."""
+        rings = self._rings([image.shape[0] for image in features[0]])
+        rows = []
+        for i, image in enumerate(features):
+            rows.append([_inner(pool_norm(scale)[0], ring) for scale, ring in zip(image, rings, strict=True)])
+            report("features", i + 1, len(features))
+        return GoodBanks(rows)
+
+    def head(self, network: NetworkPart, memory: Arrays) -> tuple[GrnrHead, Arrays]:
+        """As in `Method`."""
+        outputs = tuple(output.name for output in network.outputs)
+        cells, side = [output.shape[1] for output in network.outputs], network.input.shape[2]
+        head = self._head(outputs, cells)
+        if memory:
+            # Each cell's global vector is then its nearest good embedding.
+            head = msgspec.structs.replace(head, target="nearest", neighbours=1)
+        return head, {**self._arrays(side, cells), **memory}
 
     def _geometry(self) -> tuple[int, tuple[str, ...]]:
         side, outputs = DEFAULTS[self.backbone]
@@ -97,12 +98,17 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
             side, outputs = PAPER_SIZE, ("bank",) if self.backbone == "filter_bank" else ("layer2", "layer3")
         return self.size or side, outputs
 
-    def _head(self, outputs: tuple[str, ...], side: int, cells: list[int]) -> GrnrHead:
+    def _rings(self, cells: list[int]) -> tuple[int, ...]:
+        """Cells at the border of each grid that are not judged."""
         if self.preset == "default":
-            rings = tuple(RING for _ in outputs)
-            return GrnrHead(outputs=outputs, rings=rings, target="nearest", fill="edge", profile=True)
+            return tuple(RING for _ in cells)
         # Ceiling: at stride 16 the paper drops 2 cells, 32 px, not 1.5.
-        rings = tuple(-(-PAPER_RING_PX * n // side) for n in cells)
+        return tuple(-(-PAPER_RING_PX * n // self._geometry()[0]) for n in cells)
+
+    def _head(self, outputs: tuple[str, ...], cells: list[int]) -> GrnrHead:
+        rings = self._rings(cells)
+        if self.preset == "default":
+            return GrnrHead(outputs=outputs, rings=rings, target="nearest", fill="edge", profile=True)
         target: Literal["selected", "raster"] = "raster" if self.preset == "demo" else "selected"
         return GrnrHead(outputs=outputs, rings=rings, target=target, fill="min")
 
@@ -119,23 +125,22 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
         return arrays
 
 
-def good_banks(features: list[list[F32]], head: GrnrHead) -> dict[str, F32]:
-    """`bank_i` of each scale: evenly strided embeddings of the good images' cells inside the ring.
+@dataclass(frozen=True)
+class GoodBanks:
+    """Embeddings of the good images' cells inside the ring."""
 
-    Args:
-        features: per image, per scale, (h, w, C) float32 as the network gave them.
-    """
-    banks = {}
-    for i, ring in enumerate(head.rings):
-        cells = [_inner(pool_norm(image[i])[0], ring) for image in features]
-        rows = np.concatenate(cells)
-        banks[f"bank_{i}"] = rows[np.linspace(0, len(rows) - 1, min(len(rows), BANK_ROWS)).astype(np.int64)]
-    return banks
+    rows: list[list[F32]]
+    """Per image, per scale, (cells, C)."""
+
+    def arrays(self, without: int | None = None) -> Arrays:
+        """`bank_i` of each scale: evenly strided rows of all images but `without`."""
+        kept = [scales for i, scales in enumerate(self.rows) if i != without]
+        joined = [np.concatenate(scale) for scale in zip(*kept, strict=True)]
+        return {f"bank_{i}": _strided(rows) for i, rows in enumerate(joined)}
 
 
-def with_bank(head: GrnrHead) -> GrnrHead:
-    """The head's parameters once it has a bank: each cell's global vector is its nearest good embedding."""
-    return msgspec.structs.replace(head, target="nearest", neighbours=1)
+def _strided(rows: F32) -> F32:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), BANK_ROWS)).astype(np.int64)]
 
 
 def _inner(pooled: F32, ring: int) -> F32:

@@ -1,34 +1,40 @@
-"""`gonogo export`: a method's config -> a bundle."""
+"""`gonogo export`: a method's config, with what it was fitted to -> a bundle."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from runtime.config import load_yaml
 from runtime.errors import ConfigError
-from runtime.images.files import list_images, load_image
+from runtime.images.files import list_images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("config", type=Path, help="export config, such as configs/export/demo.yaml")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="new folder")
-    parser.add_argument(
-        "--good", type=Path, metavar="DIR", help="a few (5 to 10) images of good parts, kept as memory"
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument("--fitted", type=Path, metavar="FITTED", help="folder that 'gonogo fit' wrote")
+    memory.add_argument(
+        "--good", type=Path, metavar="DIR", help="images of good parts: fit to them on the way"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the bundle and says what it holds."""
     try:
-        from ..bundling import export_bundle
-        from ..methods import MethodConfig
+        from ..bundling import export_bundle, export_fitted
+        from ..fitted import load_fitted
+        from ..fitting import ImageFiles
+        from ..methods import load_method
     except ModuleNotFoundError as error:
         raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[export]'") from None
-    config = load_yaml(arguments.config, MethodConfig)
-    good = [] if arguments.good is None else [load_image(path) for path in list_images(arguments.good)]
-    bundle = export_bundle(config, arguments.config.resolve().parent, good, arguments.output)
+    method, base = load_method(arguments.config), arguments.config.resolve().parent
+    if arguments.fitted is not None:
+        bundle = export_fitted(method, base, load_fitted(arguments.fitted), arguments.output)
+    else:
+        good = [] if arguments.good is None else list_images(arguments.good)
+        bundle = export_bundle(method, base, ImageFiles(good), arguments.output)
     manifest = bundle.manifest
     print(f"{arguments.output}: {manifest.method} ({manifest.preset}) on {manifest.network.backbone}")
     print(f"golden: the planted defect scores {manifest.golden.margin:.2f} x the good image")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ..bundle import Bundle, GrnrHead
+from collections.abc import Callable
+from typing import Any
+
+from ..bundle import Bundle, GrnrHead, KnnHead
 from ..head import Head
 from .grnr import ReferenceGrnr
+from .knn import ReferenceKnn
 
-HEADS: dict[type, type[ReferenceGrnr]] = {GrnrHead: ReferenceGrnr}
+HEADS: dict[type, Callable[[Any, Any, Any], Head]] = {GrnrHead: ReferenceGrnr, KnnHead: ReferenceKnn}
 """Head's parameters -> the NumPy head that runs them."""
 
 

@@ -65,12 +65,12 @@ def test_good_images_become_memory_and_suggest_a_threshold(tmp_path: Path) -> No
     assert detector.predict(images[0]).score < suggestion.threshold
 
 
-def test_golden_images_come_from_the_users_good_image(tmp_path: Path) -> None:
+def test_golden_images_come_from_one_of_the_users_good_images(tmp_path: Path) -> None:
     images = _sections(3)
     export_bundle(GrnrExport(id="a"), tmp_path, images, tmp_path / "out")
     bundle = load_bundle(tmp_path / "out")
     ok = decode_image(bundle.files["golden/ok.png"], Path("golden/ok.png"))
-    np.testing.assert_array_equal(ok, images[0])
+    assert any(np.array_equal(ok, image) for image in images)
 
 
 def test_large_images_are_shrunk_before_they_become_golden() -> None:
@@ -88,7 +88,7 @@ def test_a_planted_defect_that_is_not_seen_is_refused_and_nothing_is_written(tmp
 
 
 def test_two_good_images_are_too_few(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="2 given; expected none or at least 3"):
+    with pytest.raises(ConfigError, match="2 given; expected at least 3"):
         export_bundle(GrnrExport(id="a"), tmp_path, _sections(2), tmp_path / "out")
 
 
