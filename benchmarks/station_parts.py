@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,9 +105,11 @@ def runtime_overhead(bundle: Bundle, images: Sequence[U8], plan: Cadence) -> Ove
     """One run of the pipeline over the timetable, heard by a subscriber in another process."""
     times = Times(len(plan.due_us()))
     with Subscriber() as subscriber:
-        pipeline = timed_pipeline(bundle, None, "onnxruntime", 1, images, plan, [times])
+        listening = threading.Event()
+        pipeline = timed_pipeline(bundle, None, "onnxruntime", 1, images, plan, [times], listening)
         pipeline.start()
         subscriber.begin(pipeline.endpoints[0])
+        listening.set()
         play(pipeline, plan)
         arrivals = [a for a in subscriber.arrivals() if 0 <= a.frame - WARM_FRAMES < plan.frames]
     return Overhead(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,8 +118,13 @@ def timed_pipeline(
     images: Sequence[U8],
     cadence: Cadence,
     sinks: Sequence[Sink],
+    begin: threading.Event | None = None,
 ) -> Pipeline:
-    """A station's pipeline whose camera is the timetable; nothing is opened yet."""
+    """A station's pipeline whose camera is the timetable; nothing is opened yet.
+
+    Args:
+        begin: the timetable begins only once it is set, so that a listener can be there first.
+    """
 
     def warm_up(detector: Detector) -> None:
         try:
@@ -126,6 +132,8 @@ def timed_pipeline(
                 detector.predict(images[0])
         except ValueError as error:  # the recipe's region does not lie within such frames
             raise ConfigError(str(error)) from None
+        if begin is not None:
+            begin.wait(READY_TIMEOUT_S)
 
     return Pipeline(
         _settings(bundle, recipe, backend),
