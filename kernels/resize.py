@@ -56,7 +56,7 @@ def preprocess(
     Raises:
         ValueError: wrong dtype or shape of image or out, or a region that leaves the image.
     """
-    source = _crop(image, region)
+    source = crop(image, region)
     rows, columns = source.shape[:2]
     channels = 1 if source.ndim == 2 else 3
     height, width = size
@@ -91,7 +91,8 @@ def preprocess(
     return out
 
 
-def _crop(image: U8, region: tuple[int, int, int, int] | None) -> U8:
+def crop(image: U8, region: tuple[int, int, int, int] | None) -> U8:
+    """The region of a checked image, a view; see `preprocess` for both and for the errors."""
     grey_or_bgr = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if image.dtype != np.uint8 or not grey_or_bgr or image.size == 0:
         raise ValueError(

@@ -8,5 +8,6 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 
 from .features import pool_norm
 from .library import Library, libraries, library, using
+from .resize import preprocess
 
-__all__ = ["Library", "libraries", "library", "pool_norm", "using"]
+__all__ = ["Library", "libraries", "library", "pool_norm", "preprocess", "using"]

@@ -90,6 +90,7 @@ class Call:
     def __init__(self, name: str, types: str) -> None:
         """`types` has a letter per argument: p array or address, n int64, f float, i int."""
         self._name, self._types = f"gonogo_{name}", [_TYPES[letter] for letter in types]
+        self._found: dict[str, Any] = {}
 
     def __call__(self, *arguments: Any) -> int:
         """What the C function returns; arrays must be contiguous and live until then.
@@ -97,12 +98,17 @@ class Call:
         Raises:
             RuntimeError: no library is loaded.
         """
-        functions = library().functions
-        if functions is None:
-            raise RuntimeError(f"no native kernels: {library().reason}")
-        function = functions[self._name]
+        lib = library()
+        function = self._found.get(lib.name) or self._find(lib)
+        return int(function(*[_address(a) if isinstance(a, np.ndarray) else a for a in arguments]))
+
+    def _find(self, lib: Library) -> Any:
+        if lib.functions is None:
+            raise RuntimeError(f"no native kernels: {lib.reason}")
+        function = lib.functions[self._name]
         function.argtypes, function.restype = self._types, ctypes.c_int64
-        return int(function(*(_address(a) if isinstance(a, np.ndarray) else a for a in arguments)))
+        self._found[lib.name] = function
+        return function
 
 
 class Kernel:

@@ -10,6 +10,10 @@
 
 #define GONOGO_API extern "C" __attribute__((visibility("default")))
 
+// Small arrays of registers stay in registers only where their loops are unrolled in full.
+#define GONOGO_INLINE inline __attribute__((always_inline))
+#define GONOGO_UNROLL _Pragma("GCC unroll 16")
+
 namespace gonogo {
 
 #if defined(__AVX512F__)
@@ -66,6 +70,21 @@ inline Vec square_root(Vec v) {
 
 // NaN in either stays or not as the comparison says: NaN < 0 is false, so a NaN passes.
 inline Vec at_least_zero(Vec v) { return v < 0 ? Vec{} : v; }
+
+// LANES bytes as floats.
+inline Vec load_bytes(const uint8_t* from) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)));
+#elif defined(__AVX2__)
+    return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from)));
+#elif defined(__SSE4_1__)
+    return (Vec)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_loadu_si32(from)));
+#else
+    Vec v;
+    for (int i = 0; i < LANES; ++i) v[i] = from[i];
+    return v;
+#endif
+}
 
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
