@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,8 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
     """b: bank rows around the nearest one that re-weight the image score; 1 leaves it as it is."""
     projection: int = 128
     """Dimensions in which patches are compared while the bank is thinned out."""
+    bank: Literal["float16", "float32"] = "float16"
+    """Form of the bank in the bundle; values beyond float16 make it float32."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
         kept = greedy_coreset(
             points, wanted, self.seed, chosen_so_far=lambda done: report("coreset", done, wanted)
         )
-        return _collect(features, np.sort(kept), cells, report)
+        return _collect(features, np.sort(kept), cells, np.dtype(self.bank), report)
 
     def head(self, network: NetworkPart, memory: Arrays) -> tuple[KnnHead, Arrays]:
         """As in `Method`."""
@@ -120,20 +122,21 @@ class Coreset:
         return {"bank": self.bank[kept] if kept.any() else self.bank}
 
 
-def _collect(features: Features, kept: NDArray[np.int64], cells: int, report: Report) -> Coreset:
+def _collect(
+    features: Features, kept: NDArray[np.int64], cells: int, dtype: np.dtype[Any], report: Report
+) -> Coreset:
     """The embeddings of the patches that were kept, `cells` patches an image."""
     image = kept // cells
     rows = []
-    for i in range(len(features)):
-        own = kept[image == i] - i * cells
-        rows.append(_halved(embed(features[i])[own]) if len(own) else None)
+    for i in np.unique(image).tolist():
+        rows.append(_stored(embed(features[i])[kept[image == i] - i * cells], dtype))
         report("bank", i + 1, len(features))
-    bank = np.concatenate([r for r in rows if r is not None])
+    bank: F16 | F32 = np.concatenate(rows)
     return Coreset(bank, image)
 
 
-def _halved(rows: F32) -> F16 | F32:
-    """float16, half the bundle: 2^-11 of each value, far below the distance between patches; if it fits."""
+def _stored(rows: F32, dtype: np.dtype[Any]) -> F16 | F32:
+    """float16 halves the bundle: 2^-11 of each value, far below the distance between patches; if it fits."""
     with np.errstate(over="ignore"):
-        small = rows.astype(np.float16)
+        small: F16 | F32 = rows.astype(dtype)
     return small if np.isfinite(small).all() else rows
