@@ -22,8 +22,8 @@ from runtime.heads.knn import embed
 from ..coreset import greedy_coreset, project
 from ..method import Arrays, Features, Laid, Report, lay, require_known
 
-F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "filter_bank": (320, ("bank",)),
@@ -92,7 +92,7 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
         kept = greedy_coreset(
             points, wanted, self.seed, chosen_so_far=lambda done: report("coreset", done, wanted)
         )
-        return _collect(features, np.sort(kept), cells, np.dtype(self.bank), report)
+        return _collect(features, np.sort(kept), cells, getattr(np, self.bank), report)
 
     def head(self, network: NetworkPart, memory: Arrays) -> tuple[KnnHead, Arrays]:
         """As in `Method`."""
@@ -108,7 +108,7 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
 class Coreset:
     """The bank, and which image each of its rows comes from."""
 
-    bank: F16 | F32
+    bank: Floats
     """(M, C) embeddings."""
     image: NDArray[np.int64]
     """(M,)."""
@@ -123,20 +123,19 @@ class Coreset:
 
 
 def _collect(
-    features: Features, kept: NDArray[np.int64], cells: int, dtype: np.dtype[Any], report: Report
+    features: Features, kept: NDArray[np.int64], cells: int, dtype: type[np.floating[Any]], report: Report
 ) -> Coreset:
     """The embeddings of the patches that were kept, `cells` patches an image."""
     image = kept // cells
-    rows = []
+    rows: list[Floats] = []
     for i in np.unique(image).tolist():
         rows.append(_stored(embed(features[i])[kept[image == i] - i * cells], dtype))
         report("bank", i + 1, len(features))
-    bank: F16 | F32 = np.concatenate(rows)
-    return Coreset(bank, image)
+    return Coreset(np.concatenate(rows), image)
 
 
-def _stored(rows: F32, dtype: np.dtype[Any]) -> F16 | F32:
+def _stored(rows: F32, dtype: type[np.floating[Any]]) -> Floats:
     """float16 halves the bundle: 2^-11 of each value, far below the distance between patches; if it fits."""
     with np.errstate(over="ignore"):
-        small: F16 | F32 = rows.astype(dtype)
+        small = rows.astype(dtype)
     return small if np.isfinite(small).all() else rows
