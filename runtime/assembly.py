@@ -46,7 +46,7 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
     return Pipeline(
         settings_of(station, recipe, bundle),
         lambda: open_source(station.source, base),
-        lambda: open_detector(bundle, recipe, station.backend, station.threads),
+        lambda: open_detector(bundle, recipe, station.backend, station.threads, station.stalls),
         warm_up,
         sinks,
     )

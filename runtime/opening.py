@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,15 +14,23 @@ from .detector import HostDetector
 from .heads import open_head
 from .images.files import load_image
 from .networks import open_network
+from .networks.stall import Stall, StallNetwork
 from .recipe import Recipe
 
 F32 = NDArray[np.float32]
 
 
 def open_detector(
-    bundle: Bundle, recipe: Recipe | None = None, backend: str = "onnxruntime", threads: int = 1
+    bundle: Bundle,
+    recipe: Recipe | None = None,
+    backend: str = "onnxruntime",
+    threads: int = 1,
+    stalls: Sequence[Stall] = (),
 ) -> HostDetector:
     """Opens a detector for a bundle, inspecting the recipe's region and mask; the caller closes it.
+
+    Args:
+        stalls: hangs of the network, on a script.
 
     Raises:
         EngineError: the backend cannot run the network here.
@@ -31,6 +40,7 @@ def open_detector(
     head = open_head(bundle)
     mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), head.map_shape)
     network = open_network(backend, bundle, threads)
+    network = StallNetwork(network, stalls) if stalls else network
     region = None if recipe is None else recipe.region
     return HostDetector(bundle.manifest.preprocessing, network, head, region, mask)
 

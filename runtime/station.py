@@ -11,6 +11,7 @@ from .channel import Policy
 from .config import ConfigStruct, load_yaml
 from .ids import check_id
 from .networks import NETWORKS
+from .networks.stall import Stall
 from .settings import TriggerMode
 from .sources import SourceConfig
 from .sources.camera import CameraConfig
@@ -48,6 +49,8 @@ class Station(ConfigStruct, frozen=True):
     """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
     """CPU threads of the network, 1..64."""
+    stalls: tuple[Stall, ...] = ()
+    """Hangs of the network, on a script: to see what the line sees. They make verdicts INVALID, never OK."""
 
     def __post_init__(self) -> None:
         for what in ("line", "station"):
