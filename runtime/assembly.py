@@ -10,6 +10,7 @@ import numpy as np
 
 from .bundle import Bundle, load_bundle
 from .detector import Detector
+from .errors import ConfigError
 from .opening import open_detector
 from .pipeline import Pipeline
 from .provenance import EngineFacts, Provenance, RecipeFacts
@@ -17,6 +18,7 @@ from .recipe import Recipe, load_recipe
 from .selftest import require_golden
 from .settings import Settings
 from .sink import Sink
+from .source import Source
 from .sources import open_source
 from .station import Station, load_station
 
@@ -45,11 +47,30 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
 
     return Pipeline(
         settings_of(station, recipe, bundle),
-        lambda: open_source(station.source, base),
+        lambda: open_fitting(station, base, recipe),
         lambda: open_detector(bundle, recipe, station.backend, station.threads, station.stalls),
         warm_up,
         sinks,
     )
+
+
+def open_fitting(station: Station, base: Path, recipe: Recipe) -> Source:
+    """The station's source, its frames large enough for the recipe's region.
+
+    Raises:
+        ConfigError: they are not.
+        SourceError: as `open_source`.
+    """
+    source = open_source(station.source, base)
+    region, (height, width) = recipe.region, source.shape[:2]
+    if region is not None and (region.x + region.width > width or region.y + region.height > height):
+        source.close()
+        end = f"{region.x + region.width}, {region.y + region.height}"
+        raise ConfigError(
+            f"{station.recipe}: region ends at x, y = {end}; expected it inside the source's frames of "
+            f"{width} x {height} pixels"
+        )
+    return source
 
 
 def settings_of(station: Station, recipe: Recipe, bundle: Bundle) -> Settings:

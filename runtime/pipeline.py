@@ -103,6 +103,17 @@ class Pipeline:
             raise PipelineError(f"thread {' and '.join(hung)} did not end in time and was left behind")
         return True
 
+    def finish(self, timeout_s: float) -> None:
+        """`stop` and `join` in one.
+
+        Raises:
+            InspectionError: as `join`.
+            PipelineError: it goes on after `timeout_s`.
+        """
+        self.stop()
+        if not self.join(timeout_s):
+            raise PipelineError(f"the station did not end within {timeout_s:.0f} s")
+
     def counters(self) -> Counters:
         """Totals since the start."""
         assert self._publish is not None, "not started"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 import sys
 from types import FrameType
+
+from .errors import ConfigError
 
 SWITCH_S = 0.0005
 """How long Python lets one thread run before another gets its turn: a deadline must not wait 5 ms."""
@@ -20,6 +23,12 @@ def settle_memory() -> None:
     """To be called once everything is open: none of that is garbage, the collector need not walk it again."""
     gc.collect()
     gc.freeze()
+
+
+def require_seconds(seconds: float | None) -> None:
+    """Raises ConfigError unless `--seconds` is left out or a time that ends."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ConfigError(f"--seconds is {seconds:g}; expected a number above 0")
 
 
 class Signals:

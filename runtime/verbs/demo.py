@@ -22,7 +22,7 @@ from ..demo.virtual_plc import Plan, Report, Stage, VirtualPlc
 from ..errors import ConfigError, PipelineError
 from ..output import require_writable, write_text
 from ..pipeline import Pipeline
-from ..process import Signals, quicken_threads, settle_memory
+from ..process import Signals, quicken_threads, require_seconds, settle_memory
 from ..sink import Sink
 from ..sinks.overlay import OverlaySink
 from ..sources.synthetic import SyntheticConfig
@@ -112,8 +112,7 @@ def load_demo(seed: int | None, rate_hz: float | None, seconds: float | None, en
     if not 0 < rate_hz <= 1000:
         raise ConfigError(f"--rate is {rate_hz:g}; expected above 0 and at most 1000 parts per second")
     seconds = UNWATCHED_S if seconds is None and not endless else seconds
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ConfigError(f"--seconds is {seconds:g}; expected a number above 0")
+    require_seconds(seconds)
     web = web if seed is None else msgspec.structs.replace(web, seed=seed)
     return Demo(msgspec.structs.replace(station, source=web), web, rate_hz, seconds)
 
@@ -135,7 +134,7 @@ def play(demo: Demo, sinks: Sequence[Sink], show: Show, signals: Signals) -> Rep
             _follow(plc, signals, show)
         finally:
             # Where a fault of the station was the cause, it is what is raised.
-            _end(pipeline)
+            pipeline.finish(END_TIMEOUT_S)
         report = _last_report(plc)
     show(report)
     return report
@@ -171,12 +170,6 @@ def _last_report(plc: VirtualPlc) -> Report:
     while (report := plc.report(END_TIMEOUT_S)).stage != "final":
         pass
     return report
-
-
-def _end(pipeline: Pipeline) -> None:
-    pipeline.stop()
-    if not pipeline.join(END_TIMEOUT_S):
-        raise PipelineError(f"the station did not end within {END_TIMEOUT_S:.0f} s")
 
 
 @contextmanager

@@ -12,52 +12,70 @@ from pathlib import Path
 from ..assembly import assemble
 from ..ledger import Counters
 from ..pipeline import Pipeline
-from ..process import Signals, quicken_threads, settle_memory
+from ..process import Signals, quicken_threads, require_seconds, settle_memory
+from ..sinks.overlay import OverlaySink
 
-HELP = "the station: frames in, one verdict per trigger out over ZeroMQ"
-READY_TIMEOUT_S = 600.0
 LOOK_S = 0.2
 """How often the main thread looks for a signal."""
+END_TIMEOUT_S = 15.0
+"""How long the stop may take: longer than the pipeline's own waits."""
+EXIT_CODES = (
+    "Ends at Ctrl-C, SIGTERM, a stop on the control socket, the end of its source, or after --seconds; what "
+    "is in flight is answered first. Exit code 0: a clean end. 2: misuse, or a fault that ended the run; "
+    "every accepted part was answered all the same."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
+    parser.epilog = EXIT_CODES
     parser.add_argument("station", type=Path, metavar="STATION.yaml")
     parser.add_argument("--seconds", type=float, help="stop after so long; absent: run until stopped")
     parser.add_argument(
         "--json", action="store_true", help="print the counters as one JSON object at the end"
     )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write overlays of NG and a few OK parts, and a contact sheet",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the station; 0 after a clean stop (Ctrl-C, SIGTERM, `stop`, end of the source)."""
-    pipeline = assemble(arguments.station)
+    require_seconds(arguments.seconds)
     signals = Signals()
-    quicken_threads()
-    pipeline.start()
     try:
-        _watch_over(pipeline, signals, arguments.seconds)
-        pipeline.stop()
-        while not pipeline.join(LOOK_S):
-            pass
+        sinks = [] if arguments.save is None else [OverlaySink(arguments.save)]
+        pipeline = assemble(arguments.station, sinks)
+        quicken_threads()
+        pipeline.start()
+        try:
+            _watch_over(pipeline, signals, arguments.seconds)
+        finally:
+            if pipeline.wait_ready(0):
+                _print_counters(pipeline.counters(), arguments.json)
     finally:
         signals.restore()
-        _print_counters(pipeline.counters(), arguments.json)
+    for sink in sinks:
+        sink.tell(sys.stderr)
     return 0
 
 
 def _watch_over(pipeline: Pipeline, signals: Signals, seconds: float | None) -> None:
-    """Returns when it is time to stop, or the run has ended by itself."""
+    """Returns when the run has ended: by itself, or because it was time."""
+    stop_s: float | None = None
     ready = False
-    until_s = None
-    while not signals.came and not pipeline.join(LOOK_S):
+    while not pipeline.join(LOOK_S):
         if not ready and pipeline.wait_ready(0):
             ready = True
-            until_s = None if seconds is None else time.monotonic() + seconds
+            stop_s = None if seconds is None else time.monotonic() + seconds
             settle_memory()
             bus, control = pipeline.endpoints
-            print(f"ready: verdicts on {bus}, control on {control}", file=sys.stderr)
-        if until_s is not None and time.monotonic() >= until_s:
+            print(f"ready: verdicts on {bus}, control on {control}", file=sys.stderr, flush=True)
+        if signals.came or (stop_s is not None and time.monotonic() >= stop_s):
+            pipeline.finish(END_TIMEOUT_S)
             return
 
 

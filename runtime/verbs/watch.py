@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,9 +18,9 @@ from rich.text import Text
 from ..bus.client import Client, Message
 from ..bus.endpoints import check_endpoint
 from ..errors import ConfigError
+from ..process import require_seconds
 from ..state import State, state_name
 
-HELP = "live verdicts of a station in the terminal"
 ROWS = 15
 COLOURS = {"OK": "green", "NG": "red", "REVIEW": "yellow", "INVALID": "magenta"}
 SILENT_S = 1.0
@@ -27,6 +29,9 @@ SILENT_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
+    parser.epilog = (
+        "Waits for a station that is not there, and says so. Exit code 0: ended by Ctrl-C or --seconds."
+    )
     parser.add_argument("--bus", default="tcp://127.0.0.1:5555", help="the station's bus endpoint")
     parser.add_argument("--seconds", type=float, help="end after so long; absent: until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="one JSON line per verdict")
@@ -34,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Shows verdicts until Ctrl-C."""
+    require_seconds(arguments.seconds)
     try:
         check_endpoint("--bus", arguments.bus)
     except ValueError as error:
@@ -41,30 +47,48 @@ def run(arguments: argparse.Namespace) -> int:
     until_s = None if arguments.seconds is None else time.monotonic() + arguments.seconds
     try:
         with Client(arguments.bus) as client:
-            (_print_lines if arguments.json else _show_table)(client, until_s)
+            (_print_lines if arguments.json else _show_table)(_messages(client, until_s), arguments.bus)
     except KeyboardInterrupt:
         pass
     return 0
 
 
-def _print_lines(client: Client, until_s: float | None) -> None:
-    while not _over(until_s):
-        message = client.receive(200)
+def _messages(client: Client, until_s: float | None) -> Iterator[Message | None]:
+    """What comes; None now and then when nothing does."""
+    while until_s is None or time.monotonic() < until_s:
+        yield client.receive(200)
+
+
+def _print_lines(messages: Iterable[Message | None], bus: str) -> None:
+    pulse = Pulse(bus)
+    for message in messages:
+        pulse.take(message)
         if message is not None and message.kind == "verdict":
             print(msgspec.json.encode(message.body).decode(), flush=True)
 
 
-def _show_table(client: Client, until_s: float | None) -> None:
-    board = Board()
-    with Live(console=Console(), refresh_per_second=10, get_renderable=board.render):
-        while not _over(until_s):
-            message = client.receive(200)
-            if message is not None:
-                board.take(message)
+def _show_table(messages: Iterable[Message | None], bus: str) -> None:
+    console, board, pulse = Console(), Board(), Pulse(bus)
+    with Live(console=console, refresh_per_second=10, get_renderable=board.render):
+        for message in messages:
+            board.take(message)
+            if not console.is_terminal:  # where it is one, the board says so itself
+                pulse.take(message)
 
 
-def _over(until_s: float | None) -> bool:
-    return until_s is not None and time.monotonic() >= until_s
+class Pulse:
+    """Says in one line, once each time, that a station is not heard."""
+
+    def __init__(self, bus: str) -> None:
+        self._bus, self._heard_s, self._told = bus, time.monotonic(), False
+
+    def take(self, message: Message | None) -> None:
+        """Notes a message, or that there was none."""
+        if message is not None:
+            self._heard_s, self._told = time.monotonic(), False
+        elif not self._told and time.monotonic() - self._heard_s > SILENT_S:
+            self._told = True
+            print(f"{self._bus}: no heartbeat; is the station running? waiting for it", file=sys.stderr)
 
 
 class Board:
@@ -75,8 +99,10 @@ class Board:
         self._beat: dict[str, Any] | None = None
         self._heard_s = 0.0
 
-    def take(self, message: Message) -> None:
+    def take(self, message: Message | None) -> None:
         """Notes a message."""
+        if message is None:
+            return
         if message.kind == "verdict":
             self._verdicts.append(message.body)
         elif message.kind == "hb":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -83,3 +84,25 @@ def _ended(pipeline: Pipeline) -> bool:
         return pipeline.join(30)
     except Exception:
         return True
+
+
+@pytest.fixture
+def station_file(exported: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a station over the folder `images`, on free ports; its recipe finds good webs OK."""
+    (tmp_path / "images").mkdir()
+
+    def write(source: str = "{kind: folder, path: images}", **changes: object) -> Path:
+        (tmp_path / "recipe.yaml").write_text(f"bundle: {exported}\nthreshold: 1e6\ndeadline_ms: 20000\n")
+        values: dict[str, object] = {
+            "line": "line",
+            "station": "station",
+            "recipe": "recipe.yaml",
+            "bus": "tcp://127.0.0.1:*",
+            "control": "tcp://127.0.0.1:*",
+            **changes,
+        }
+        text = "".join(f"{name}: {value!r}\n" for name, value in values.items())
+        (tmp_path / "station.yaml").write_text(f"{text}source: {source}\n")
+        return tmp_path / "station.yaml"
+
+    return write
