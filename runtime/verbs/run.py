@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -65,16 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _watch_over(pipeline: Pipeline, signals: Signals, seconds: float | None) -> None:
     """Returns when the run has ended: by itself, or because it was time."""
-    stop_s: float | None = None
-    ready = False
+    while not (pipeline.wait_ready(LOOK_S) or signals.came or pipeline.join(0)):
+        pass
+    if pipeline.wait_ready(0):
+        settle_memory()
+        bus, control = pipeline.endpoints
+        print(f"ready: verdicts on {bus}, control on {control}", file=sys.stderr, flush=True)
+    until_s = math.inf if seconds is None else time.monotonic() + seconds
     while not pipeline.join(LOOK_S):
-        if not ready and pipeline.wait_ready(0):
-            ready = True
-            stop_s = None if seconds is None else time.monotonic() + seconds
-            settle_memory()
-            bus, control = pipeline.endpoints
-            print(f"ready: verdicts on {bus}, control on {control}", file=sys.stderr, flush=True)
-        if signals.came or (stop_s is not None and time.monotonic() >= stop_s):
+        if signals.came or time.monotonic() >= until_s:
             pipeline.finish(END_TIMEOUT_S)
             return
 
