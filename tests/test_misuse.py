@@ -50,7 +50,7 @@ class Files:
 
     @property
     def cut(self) -> Path:
-        """An image file whose second half is missing."""
+        """An image file whose second half is missing, among good ones."""
         return self.folder / "cut" / "cut.png"
 
     @property
@@ -81,7 +81,7 @@ def files(exported: Path, web_image: U8, tmp_path: Path) -> Files:
     truth = files.dataset / "ground_truth" / "spot"
     for folder in (files.good, files.empty, files.cut.parent, truth, *kinds):
         folder.mkdir(parents=True)
-    for folder in (files.good, *kinds):
+    for folder in (files.good, files.cut.parent, *kinds):
         for n in range(2):
             save_image(folder / f"{n}.png", web_image)
     for n in range(2):
