@@ -68,7 +68,7 @@ class Control:
         try:
             request = self._read(body)
         # Broken text, wrong types, and JSON nested deeper than the reader's stack.
-        except (ValueError, RecursionError) as error:
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
             return self._word(None, ("BAD_REQUEST", {}, str(error)))
         return self._word(request.id, self._act(request))
 
