@@ -95,7 +95,8 @@ class KnnHead(_Part, frozen=True, tag_field="kind", tag="knn"):
     neighbours: int = 1
     """k: bank rows whose mean distance is a cell's patch score; 1 as published."""
     support: int = 9
-    """b: bank rows around the nearest one that re-weight the image score; 1 leaves it as it is."""
+    """b: bank rows around the nearest one that re-weight the image score; 1 leaves it as it is. The paper
+    gives no number; 9 as in anomalib."""
 
 
 HeadPart: TypeAlias = GrnrHead | KnnHead

@@ -1,7 +1,7 @@
 """`gonogo calibrate`: good images -> a recipe whose threshold keeps a wanted rate of false rejects.
 
-Images that were given to `gonogo export --good` lie in the bundle's memory and score too low; a bundle does
-not say which they were. Calibrate with others, or the line rejects more good parts than promised.
+Images that were given to `gonogo fit` or `export --good` lie in the bundle's memory and score too low; it
+does not say which they were. Calibrate with others, or the line rejects more good parts than promised.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="GOOD_IMAGES",
-        help="files or folders of good parts, not those given to export --good",
+        help="files or folders of good parts, not those given to fit or export --good",
     )
     parser.add_argument("--false-reject", type=float, default=0.01, metavar="P", help="wanted rate (0.01)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="recipe to write")
@@ -107,7 +107,7 @@ def _facts(found: Calibration) -> list[str]:
         f"Good scores: median {found.median:.6g}, greatest {found.greatest:.6g}.",
         f"False rejects: wanted {found.wanted:g}, expected {found.expected:.4g}; the true rate lies between",
         f"{found.low:.3g} and {found.high:.3g} (95 %), if later parts are like these, each image shows",
-        "another part, and none of the images was given to export --good.",
+        "another part, and none of the images was given to fit or export --good.",
     ]
 
 
