@@ -1,0 +1,189 @@
+"""Rows of the ridge solves: many small systems at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contest import Call, Entrant, Row
+from kernels import reference
+from kernels.arrays import F32
+
+from .compare import relative_map
+from .threads import one_thread_torch
+
+RIDGE = 1e-5
+"""Of the mean diagonal of each Gram matrix."""
+
+
+@dataclass(frozen=True)
+class Systems:
+    """Each row of `wanted` to be rebuilt from its own `basis`."""
+
+    basis: F32
+    """(n, k, D)"""
+    wanted: F32
+    """(n, D)"""
+
+
+def _free() -> Systems:
+    draw = np.random.default_rng(3)
+    basis = draw.normal(0, 1, (4096, 32, 512)).astype(np.float32)
+    return Systems(basis, draw.normal(0, 1, (4096, 512)).astype(np.float32))
+
+
+def _numpy(given: Systems) -> Call:
+    diagonal = np.arange(given.basis.shape[1])
+
+    def call() -> Any:
+        gram = given.basis @ given.basis.transpose(0, 2, 1)
+        gram[:, diagonal, diagonal] *= 1 + np.float32(RIDGE)
+        weights = np.linalg.solve(gram, given.basis @ given.wanted[:, :, None])
+        return np.linalg.norm(given.wanted - (weights.transpose(0, 2, 1) @ given.basis)[:, 0], axis=1)
+
+    return call
+
+
+def _torch(given: Systems) -> Call:
+    torch = one_thread_torch()
+    basis, wanted = torch.from_numpy(given.basis), torch.from_numpy(given.wanted)
+
+    def call() -> Any:
+        gram = torch.bmm(basis, basis.transpose(1, 2))
+        gram.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE)
+        right = torch.bmm(basis, wanted[:, :, None])
+        weights = torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+        return (wanted - torch.bmm(weights.transpose(1, 2), basis)[:, 0]).norm(dim=1).numpy()
+
+    return call
+
+
+def _numba(given: Systems) -> Call:
+    import numba
+
+    def solve(basis: Any, wanted: Any, out: Any) -> None:
+        n, k, _ = basis.shape
+        for p in range(n):
+            rows = basis[p]
+            gram = rows @ rows.T
+            right = rows @ wanted[p]
+            for i in range(k):
+                gram[i, i] *= np.float32(1 + RIDGE)
+            for j in range(k):
+                for i in range(j):
+                    for m in range(j, k):
+                        gram[m, j] -= gram[m, i] * gram[j, i]
+                root = np.sqrt(gram[j, j])
+                for m in range(j, k):
+                    gram[m, j] /= root
+            for j in range(k):
+                for i in range(j):
+                    right[j] -= gram[j, i] * right[i]
+                right[j] /= gram[j, j]
+            for j in range(k - 1, -1, -1):
+                for i in range(j + 1, k):
+                    right[j] -= gram[i, j] * right[i]
+                right[j] /= gram[j, j]
+            rest = wanted[p] - right @ rows
+            out[p] = np.sqrt(rest @ rest)
+
+    compiled = numba.njit(fastmath=True)(solve)
+    out = np.empty(len(given.basis), np.float32)
+
+    def call() -> Any:
+        compiled(given.basis, given.wanted, out)
+        return out
+
+    return call
+
+
+@dataclass(frozen=True)
+class Window:
+    """A feature grid whose inner cells are rebuilt from their 8 neighbours."""
+
+    features: F32
+    target: F32
+    blend: float = 200 / 201
+
+
+def _window() -> Window:
+    draw = np.random.default_rng(5)
+    features = draw.normal(0, 1, (66, 66, 512)).astype(np.float32)
+    return Window(features, features.reshape(-1, 512)[:40].mean(axis=0))
+
+
+def _window_reference(given: Window) -> Call:
+    return lambda: reference.neighbour_regression(given.features, given.target, given.blend, RIDGE)
+
+
+def _gathered(given: Window, module: Any, features: Any) -> Any:
+    """(n, 8, C) neighbours of every inner cell, in raster order."""
+    h, w, channels = features.shape
+    steps = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    parts = [features[y : h - 2 + y, x : w - 2 + x].reshape(-1, channels) for y, x in steps]
+    return module.stack(parts, 1)
+
+
+def _window_numpy(given: Window) -> Call:
+    inner = given.features[1:-1, 1:-1].reshape(-1, given.features.shape[2])
+    wanted = (1 - given.blend) * inner + given.blend * given.target
+
+    def call() -> Any:
+        basis = _gathered(given, np, given.features)
+        gram = basis @ basis.transpose(0, 2, 1)
+        mean = np.einsum("nii->n", gram) / 8
+        gram += (RIDGE * mean)[:, None, None] * np.eye(8, dtype=np.float32)
+        weights = np.linalg.solve(gram, basis @ wanted[:, :, None])
+        rest = inner - (weights.transpose(0, 2, 1) @ basis)[:, 0]
+        return np.sqrt(np.einsum("nc,nc->n", rest, rest))
+
+    return call
+
+
+def _window_torch(given: Window) -> Call:
+    torch = one_thread_torch()
+    features = torch.from_numpy(given.features)
+    inner = features[1:-1, 1:-1].reshape(-1, features.shape[2])
+    wanted = (1 - given.blend) * inner + given.blend * torch.from_numpy(given.target)
+
+    def call() -> Any:
+        basis = _gathered(given, torch, features)
+        gram = torch.bmm(basis, basis.transpose(1, 2))
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        diagonal += RIDGE * diagonal.mean(1, keepdim=True)
+        right = torch.bmm(basis, wanted[:, :, None])
+        weights = torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+        return (inner - torch.bmm(weights.transpose(1, 2), basis)[:, 0]).norm(dim=1).numpy()
+
+    return call
+
+
+ROWS = [
+    Row(
+        work="ridge: 4096 free systems, k=32, D=512",
+        target=">= 12 x numpy, >= 4 x numba",
+        make=_free,
+        entrants=(
+            Entrant("numpy", "peer", _numpy, "batched matmul and linalg.solve"),
+            Entrant("torch", "peer", _torch, "bmm and Cholesky"),
+            Entrant("numba", "peer", _numba, "one loop over the systems, BLAS for the Gram matrix, fastmath"),
+        ),
+        compare=relative_map,
+        right=lambda given: _numpy(given)(),
+        note="Peers only: no head has free neighbours, so there is no kernel of ours for this; the next "
+        "row is what the GRNR head solves.",
+    ),
+    Row(
+        work="ridge: 4096 cells, their 8 neighbours, D=512 (neighbour_regression)",
+        target=">= 12 x numpy, >= 4 x numba, as for free systems",
+        make=_window,
+        entrants=(
+            Entrant("reference", "reference", _window_reference),
+            Entrant("numpy", "peer", _window_numpy, "neighbours gathered, batched matmul and linalg.solve"),
+            Entrant("torch", "peer", _window_torch, "neighbours gathered, bmm and Cholesky"),
+        ),
+        compare=relative_map,
+    ),
+]
