@@ -3,7 +3,7 @@
     python -m benchmarks.bench_kernels [--only TEXT ...] [--seconds 10] [--json] [--save]
 
 Each row of the table is one piece of work; its entrants are timed in turn, so that a busy machine slows all
-of them, and the time is the median over the rounds. Install the peers with
+of them, and the figure is the median CPU time over the rounds. Install the peers with
 `pip install torch faiss-cpu numba scikit-learn openvino onnx Pillow`; a missing one is listed as such.
 """
 

@@ -59,7 +59,7 @@ class Line(msgspec.Struct, frozen=True):
     role: Role
     setting: str
     ms: float | None = None
-    """Median wall time of one call; None where it is missing."""
+    """Median CPU time of one call; None where it is missing."""
     ms_low: float | None = None
     """Tenth percentile."""
     ms_high: float | None = None

@@ -69,7 +69,7 @@ def this_run(budget_s: float) -> Head:
         blas=[_library(info) for info in threadpoolctl.threadpool_info()],
         threads="1, the process bound to one core" if hasattr(os, "sched_setaffinity") else "1",
         method=f"two calls each to warm up; then in turn, samples of at least {SAMPLE_S * 1000:g} ms "
-        f"of calls, for {budget_s:g} s and at least {LEAST_ROUNDS} rounds; medians over the rounds",
+        f"of calls, for {budget_s:g} s and at least {LEAST_ROUNDS} rounds; CPU time, median over the rounds",
         load=" ".join(f"{value:.2f}" for value in os.getloadavg()) + " (1, 5, 15 minutes)",
     )
 

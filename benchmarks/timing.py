@@ -1,4 +1,8 @@
-"""Times of several calls, taken in turn: whatever slows the machine slows all of them."""
+"""Times of several calls, taken in turn: whatever slows the machine slows all of them.
+
+The time is the CPU time of the whole process. With one thread on an idle core that is wall time; on a busy one
+what others take is left out, and a call that runs threads in secret pays for them.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,13 @@ class Times:
     """What was measured for each call, by its name."""
 
     seconds: dict[str, list[float]]
-    """Per round, wall time of one call."""
+    """Per round, CPU time of one call."""
     busy: float
-    """CPU time of this process over wall time: below 1 others held the core, above 1 a peer ran threads."""
+    """CPU time of this process over wall time: below 1 others held the core and its caches."""
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], budget_s: float) -> Times:
-    """Wall times of all calls, in turn, after two calls each that do not count.
+    """CPU times of all calls, in turn, after two calls each that do not count.
 
     Args:
         calls: what to time, by name.
@@ -46,10 +50,10 @@ def _repeats(call: Callable[[], object]) -> int:
 
 
 def _sample(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (time.process_time() - start) / repeats
 
 
 def _rounds(seconds: Mapping[str, list[float]]) -> int:
