@@ -1,7 +1,7 @@
 """Times of several calls, taken in turn: whatever slows the machine slows all of them.
 
-The time is the CPU time of the whole process. With one thread on an idle core that is wall time; on a busy one
-what others take is left out, and a call that runs threads in secret pays for them.
+The time is the CPU time of the whole process. With one thread on an idle core that is wall time; on a busy
+one what others take is left out, and a call that runs threads in secret pays for them.
 """
 
 from __future__ import annotations
