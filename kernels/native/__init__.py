@@ -6,8 +6,17 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 (`library()` says why) every kernel raises RuntimeError.
 """
 
+from .distance import distance_map
 from .features import pool_norm
 from .library import Library, libraries, library, using
 from .resize import preprocess
 
-__all__ = ["Library", "libraries", "library", "pool_norm", "preprocess", "using"]
+__all__ = [
+    "Library",
+    "distance_map",
+    "libraries",
+    "library",
+    "pool_norm",
+    "preprocess",
+    "using",
+]

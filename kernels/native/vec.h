@@ -45,12 +45,14 @@ inline void store_part(float* to, Vec v, int64_t count) { __builtin_memcpy(to, &
 
 inline Vec splat(float x) { return x - Vec{}; }
 
+// Sum of all lanes, halved until four are left: the compiler keeps halves in registers, an array it would not.
 inline float sum(Vec v) {
-    float lanes[LANES];
-    store(lanes, v);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    return lanes[0];
+    typedef float Quarter __attribute__((vector_size(16)));
+    Quarter parts[LANES / 4];
+    __builtin_memcpy(parts, &v, sizeof v);
+    for (int half = LANES / 8; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
+    return (parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3]);
 }
 
 inline Vec square_root(Vec v) {
