@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .ticket import Ticket
@@ -72,24 +73,18 @@ class Ledger:
         self._closed[Outcome.INVALID if late else outcome] += 1
         return Closing(ticket, late)
 
-    def close_due(self, now_us: int) -> list[Ticket]:
-        """Closes, as INVALID, every ticket whose deadline has come; the earliest first."""
-        due = []
-        while self._deadlines and (
-            self._deadlines[0][1] not in self._open or self._deadlines[0][0] <= now_us
-        ):
-            ticket = self._open.pop(heapq.heappop(self._deadlines)[1], None)
-            due += [ticket] if ticket else []
-        self._closed[Outcome.INVALID] += len(due)
-        return due
+    def close_due(self, now_us: int) -> Iterator[Ticket]:
+        """Closes, as INVALID, every ticket whose deadline has come; the earliest first.
 
-    def close_all(self) -> list[Ticket]:
-        """Closes, as INVALID, whatever is still open, in order of opening."""
-        rest = list(self._open.values())
-        self._open.clear()
-        self._deadlines.clear()
-        self._closed[Outcome.INVALID] += len(rest)
-        return rest
+        One at a time, as they are taken: the totals of a verdict hold that verdict and no later one.
+        """
+        while (next_us := self.next_deadline_us()) is not None and next_us <= now_us:
+            yield self._close_unanswered(self._deadlines[0][1])
+
+    def close_all(self) -> Iterator[Ticket]:
+        """Closes, as INVALID, whatever is still open, in order of opening, one at a time."""
+        while self._open:
+            yield self._close_unanswered(next(iter(self._open)))
 
     def refuse(self) -> None:
         """Counts a trigger that found the queue full; it gets a reply but no ticket."""
@@ -100,6 +95,10 @@ class Ledger:
         while self._deadlines and self._deadlines[0][1] not in self._open:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
+
+    def _close_unanswered(self, number: int) -> Ticket:
+        self._closed[Outcome.INVALID] += 1
+        return self._open.pop(number)
 
     @property
     def inflight(self) -> int:

@@ -9,6 +9,7 @@ import msgspec
 
 from .config import ConfigStruct, load_yaml
 from .errors import ConfigError
+from .ids import check_id
 from .verdict import Thresholds
 
 
@@ -66,13 +67,6 @@ class Recipe(ConfigStruct, frozen=True):
     def thresholds(self) -> Thresholds:
         """What `decide` needs of the recipe."""
         return Thresholds(self.threshold, self.review_threshold, self.score_scale)
-
-
-def check_id(what: str, value: str) -> None:
-    """Raises ValueError unless `value` is 1 to 64 of [A-Za-z0-9._-], as the wire contract asks."""
-    good = all(c.isascii() and (c.isalnum() or c in "._-") for c in value)
-    if not (good and 1 <= len(value) <= 64):
-        raise ValueError(f"{what} is {value!r}; expected 1 to 64 letters, digits, '.', '_' or '-'")
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -6,6 +6,7 @@ import enum
 import math
 from dataclasses import dataclass
 
+from .frame import EXPOSURE_SOURCES
 from .health import Health
 from .provenance import Provenance
 from .reasons import REASONS
@@ -105,7 +106,11 @@ def invalid(reason: str, thresholds: Thresholds, score: float | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class FrameFacts:
-    """What a verdict keeps of its frame once the pixels are gone."""
+    """What a verdict keeps of its frame once the pixels are gone.
+
+    Raises:
+        ValueError: a number outside 0..2^53, or an unknown source of the exposure time.
+    """
 
     frame_id: int
     width: int
@@ -118,6 +123,14 @@ class FrameFacts:
     t_exposure_src: str
     t_mono_us: int
     """Monotonic clock when the frame was dequeued, us."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.frame_id, self.width, self.height, self.gap, self.t_exposure_us, self.t_mono_us)
+        if self.t_exposure_src not in EXPOSURE_SOURCES or not all(0 <= n < SAFE_INTEGER for n in numbers):
+            raise ValueError(
+                f"frame {self.frame_id}: expected numbers within 0..2^53, found {numbers}; "
+                f"and one of {EXPOSURE_SOURCES}, found {self.t_exposure_src!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +188,7 @@ class Verdict:
         if self.frame is None and self.outcome is not Outcome.INVALID:
             raise ValueError(f"{self.outcome.name} without a frame")
         spans = tuple(getattr(self.lat_us, name) for name in Latency.__slots__)
-        numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans, *_numbers(self.frame))
+        numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans)
         if not all(0 <= n < SAFE_INTEGER for n in numbers):
             raise ValueError(f"seq, times and durations must be 0..2^53, found {numbers}")
 
@@ -198,10 +211,3 @@ class Verdict:
     def deadline_us(self) -> int:
         """What was promised: us from the trigger (or capture, in free run) to the verdict."""
         return self.ticket.deadline_us - self.ticket.opened_us
-
-
-def _numbers(frame: FrameFacts | None) -> tuple[int, ...]:
-    """What of a frame goes over the wire as a number."""
-    if frame is None:
-        return ()
-    return (frame.frame_id, frame.width, frame.height, frame.gap, frame.t_exposure_us, frame.t_mono_us)

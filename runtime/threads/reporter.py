@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -172,20 +173,23 @@ class Reporter:
 SPANS = ("wait", "acquire", "queue", "pre", "infer", "post", "publish")
 
 
+def wall_offset_us() -> int:
+    """Wall clock less monotonic clock, us."""
+    return time.time_ns() // 1000 - now_us()
+
+
 class ClockWatch:
     """Sees steps of the wall clock, by its distance to the monotonic one."""
 
-    def __init__(self) -> None:
-        self._offset_us = self._now_offset_us()
+    def __init__(self, offset_us: Callable[[], int] = wall_offset_us) -> None:
+        self._read_us = offset_us
+        self._offset_us = offset_us()
         self._stepped_us: int | None = None
 
     def ok(self, now: int) -> bool:
         """False for a minute after a step of more than `CLOCK_STEP_US`; slow corrections are fine."""
-        offset_us = self._now_offset_us()
+        offset_us = self._read_us()
         if abs(offset_us - self._offset_us) > CLOCK_STEP_US:
             self._stepped_us = now
         self._offset_us = offset_us
         return self._stepped_us is None or now - self._stepped_us > CLOCK_MEMORY_US
-
-    def _now_offset_us(self) -> int:
-        return time.time_ns() // 1000 - now_us()

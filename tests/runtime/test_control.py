@@ -94,7 +94,7 @@ def test_status_is_the_desk_s(station: Station) -> None:
 def test_an_accepted_trigger_names_its_verdict_and_deadline(station: Station) -> None:
     reply = station.ask("trigger", {"trigger_id": 2**32 - 1, "part_id": "SN 1", "encoder": -5})
     assert (reply["ok"], reply["code"]) == (True, "ACCEPTED")
-    (ticket,) = station.desk.ledger.close_all()
+    ticket = next(station.desk.ledger.close_all())
     assert reply["result"] == {"result_id": ticket.result_id, "deadline_us": 5000}
     assert (ticket.trigger_id, ticket.part_id, ticket.encoder) == (2**32 - 1, "SN 1", -5)
 

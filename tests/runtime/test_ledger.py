@@ -68,10 +68,22 @@ def test_deadlines_come_due_earliest_first_and_exactly_on_time() -> None:
     for number, deadline_us in enumerate((300, 100, 200), 1):
         ledger.open(ticket(number, deadline_us))
     assert ledger.next_deadline_us() == 100
-    assert ledger.close_due(99) == []
+    assert list(ledger.close_due(99)) == []
     assert [due.number for due in ledger.close_due(200)] == [2, 3]
     assert ledger.next_deadline_us() == 300
-    assert ledger.close_due(200) == []
+    assert list(ledger.close_due(200)) == []
+
+
+def test_tickets_close_one_by_one_as_they_are_answered() -> None:
+    ledger = Ledger()
+    for number in (1, 2, 3):
+        ledger.open(ticket(number, 100))
+    totals = [(due.number, ledger.counters.invalid, ledger.inflight) for due in ledger.close_due(100)]
+    assert totals == [(1, 1, 2), (2, 2, 1), (3, 3, 0)]
+    for number in (4, 5):
+        ledger.open(ticket(number, 100))
+    totals = [(rest.number, ledger.counters.invalid, ledger.inflight) for rest in ledger.close_all()]
+    assert totals == [(4, 4, 1), (5, 5, 0)]
 
 
 def test_the_next_deadline_is_that_of_a_ticket_still_open() -> None:
@@ -123,14 +135,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def close_due(self) -> None:
-        due = self.ledger.close_due(self.now_us)
+        due = list(self.ledger.close_due(self.now_us))
         expected = [t for t in self.open.values() if t.deadline_us <= self.now_us]
         assert due == sorted(expected, key=lambda t: (t.deadline_us, t.number))
         self._closed(due)
 
     @rule()
     def close_all(self) -> None:
-        rest = self.ledger.close_all()
+        rest = list(self.ledger.close_all())
         assert rest == list(self.open.values())
         self._closed(rest)
 

@@ -136,8 +136,6 @@ def test_a_verdict_at_its_very_deadline_is_in_time(verdict: Verdict) -> None:
         ({"seq": 2**53 + 1}, "seq, times and durations"),
         ({"t_pub_us": -1}, "seq, times and durations"),
         ({"lat_us": Latency(-1, 0, 0, 0, 0, 0, 0, 1)}, "seq, times and durations"),
-        ({"frame": FrameFacts(2**53, 64, 48, 1, 0, 1, "synthetic", 0)}, "seq, times and durations"),
-        ({"frame": FrameFacts(0, 64, 48, 1, -1, 1, "synthetic", 0)}, "seq, times and durations"),
     ],
 )
 def test_a_verdict_that_the_line_could_not_believe_cannot_be_made(
@@ -145,6 +143,21 @@ def test_a_verdict_that_the_line_could_not_believe_cannot_be_made(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         replace(verdict, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frame_id": 2**53},
+        {"gap": -1},
+        {"t_exposure_us": -1},
+        {"t_mono_us": 2**53},
+        {"t_exposure_src": "guess"},
+    ],
+)
+def test_facts_of_a_frame_that_cannot_be_sent_cannot_be_made(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"frame \d+: expected numbers within"):
+        replace(FrameFacts(0, 64, 48, 1, 0, 1, "synthetic", 0), **change)
 
 
 def test_a_late_verdict_is_invalid_and_says_that_it_is_late(verdict: Verdict) -> None:
