@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.bus.control import MAX_BYTES, WINDOW, WINDOW_US, Control, split_envelope
 from runtime.bus.wire import ControlReply, TriggerArgs
+from runtime.bus.witness import Witness
 from runtime.ids import new_boot_id, new_ulid
 from runtime.ledger import Ledger
+from runtime.pipeline import Pipeline
+from runtime.scripted import ScriptedDetector
+from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 from runtime.state import State
 from runtime.ticket import Ticket
 
+WEB = SyntheticConfig(width=64, height=48, rate_hz=None, buffers=16)
 PEER = b"\0peer"
 BOOT = new_boot_id()
 
@@ -302,3 +309,28 @@ def test_any_arguments_get_one_reply(args: Any) -> None:
     station = Station()
     body = json.dumps({"p": "ctl/1", "id": "a", "verb": "trigger", "args": args}).encode()
     assert station.raw(b"", body)["ok"] == bool(station.triggers)
+
+
+def test_garbage_on_the_control_socket_disturbs_no_part(
+    launch: Callable[..., tuple[Pipeline, Witness]],
+) -> None:
+    pipeline, witness = launch(lambda: SyntheticSource(WEB), lambda: ScriptedDetector([0.5]))
+    assert pipeline.wait_ready(30)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as vandal:
+        vandal.setsockopt(zmq.LINGER, 0)
+        vandal.connect(pipeline.endpoints[1])
+        for number in range(1, 31):
+            for body in MALFORMED.values():
+                vandal.send_multipart([b"", body] if number % 2 else [body] * (number % 10 + 1))
+            assert witness.trigger(number)["code"] == "ACCEPTED"
+        assert len(witness.hear_verdicts(30)) == 30
+        vandal.send_multipart([b"", STATUS])
+        replies = 0
+        while True:  # one reply to each, in order
+            assert vandal.poll(10_000)
+            reply = json.loads(vandal.recv_multipart()[-1])
+            replies += 1
+            if reply["ok"]:
+                break
+        assert replies == 30 * len(MALFORMED) + 1
+    assert [v["trigger_id"] for v in witness.verdicts] == list(range(1, 31))

@@ -16,6 +16,8 @@ import pytest
 
 from runtime.assembly import assemble
 from runtime.bus.wire import EventMessage, Heartbeat, StateMessage, VerdictMessage
+from runtime.health import FLAGS
+from runtime.state import MOVES, state_name
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
 PARTS = 12
@@ -76,3 +78,11 @@ def test_a_table_lists_every_field_of_its_message(message: type[msgspec.Struct])
     rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     listed = {field for row in rows for field in re.findall(r"`(\w+)`", row)}
     assert listed == {field.encode_name for field in msgspec.structs.fields(message)} - COMMON
+
+
+def test_the_page_names_every_flag_of_health_every_verb_s_code_and_every_state_in_use() -> None:
+    named = set(re.findall(r"`(\w+)`", PAGE))
+    assert set(FLAGS) <= named
+    assert {"ACCEPTED", "DUPLICATE", "NOT_READY", "OVERRUN", "WRONG_STATE", "BAD_REQUEST", "EXPIRED"} <= named
+    for state in MOVES:
+        assert f"{state.value} {state_name(state)}" in PAGE
