@@ -2,11 +2,12 @@
 
     python -m benchmarks.bench_hangs [--realtime]
 
-The station is `gonogo run` in a process of its own, with the demo's bundle and a hang on a script (`stalls` of
-its file, or a source of kind `faulty`). This process plays the line: parts at a fixed pace, whether answers
-come or not, each trigger refused by the station once it is older than the deadline. A part is answered by a
-verdict or a refusal; on time is the deadline and `GRACE_MS`, from sending to arrival on the line's own clock.
-Writes results/hangs.json. On a machine that does other work, --realtime lets both processes go before others.
+The station is `gonogo run` in a process of its own, with the demo's bundle and a hang on a script (`stalls`
+of its file, or a source of kind `faulty`). This process plays the line: parts at a fixed pace, whether
+answers come or not, each trigger refused by the station once it is older than the deadline. A part is answered
+by a verdict or a refusal; on time is the deadline and `GRACE_MS`, from sending to arrival on the line's own
+clock. Writes results/hangs.json and the table in docs/hangs.md. On a machine that does other work, --realtime
+lets both processes go before others.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from pathlib import Path
 
 import msgspec
 import zmq
-from rich.console import Console
-from rich.table import Table
 
+from runtime.assembly import WARM_RUNS
 from runtime.bus.client import Client
 from runtime.measure.machine import Machine, this_machine
 from runtime.output import write_text
@@ -34,12 +34,17 @@ from runtime.recipe import load_recipe
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "runtime" / "data" / "demo" / "recipe.yaml"
 RESULTS = Path(__file__).parent / "results" / "hangs.json"
+PAGE = ROOT / "docs" / "hangs.md"
+MARKS = ("<!-- table: python -m benchmarks.bench_hangs -->\n", "<!-- end -->\n")
+"""Between them stands the table."""
+COLUMNS = (
+    *("hang", "lasts", "OK on time", "reject on time", "late", "late and OK", "missing"),
+    *("latest answer", "exit code"),
+)
 
 PARTS, PERIOD_S = 100, 0.05
 HANG_AT = 20
 """Part during which it hangs."""
-WARM_RUNS = 3
-"""Runs of the network before the first part."""
 GRACE_MS = 5.0
 """Of the timer, two sockets and the kernel."""
 PATIENCE_S = 3.0
@@ -95,7 +100,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> int:
-    """Plays every hang, prints the table and writes the result file."""
+    """Plays every hang, and writes and prints what came of it."""
     realtime = _arguments().realtime
     if realtime:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))  # the station inherits it
@@ -111,7 +116,9 @@ def main() -> int:
         rows=rows,
     )
     write_text(RESULTS, msgspec.json.format(msgspec.json.encode(result), indent=1).decode() + "\n")
-    _print(result)
+    before, rest = PAGE.read_text("utf-8").split(MARKS[0])
+    write_text(PAGE, before + MARKS[0] + page(result) + MARKS[1] + rest.split(MARKS[1])[1])
+    print(page(result))
     return 0
 
 
@@ -228,19 +235,24 @@ def _row(
     )
 
 
-def _print(result: Result) -> None:
-    names = ("OK on time", "reject on time", "late", "of these OK", "missing", "worst, ms over", "exit code")
-    table = Table("hang", "lasts s", *names)
+def page(result: Result) -> str:
+    """The result as Markdown."""
+    machine = result.machine
+    lines = [
+        f"{result.parts} parts, one every {result.period_ms:g} ms; deadline {result.deadline_ms:g} ms, grace "
+        f"{result.grace_ms:g} ms. {machine.processor}, {machine.cpus} CPUs shared with other work (load "
+        f"{machine.load_before:g}), {result.scheduling} scheduling, commit {machine.commit}.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{' --- |' * len(COLUMNS)}",
+    ]
     for row in result.rows:
-        lasts = "for ever" if row.seconds is None else f"{row.seconds:g}"
-        numbers = (row.ok, row.rejected, row.late, row.late_ok, row.missing, row.worst_ms, row.exit)
-        cells = ["-" if number is None else str(number) for number in numbers[:-1]]
-        table.add_row(row.hang, lasts, *cells, "killed" if row.exit is None else str(row.exit))
-    console = Console(width=130, highlight=False)
-    head = f"{result.parts} parts, one in {result.period_ms:g} ms, deadline {result.deadline_ms:g} ms"
-    machine = f"{result.machine.processor}, {result.machine.cpus} CPUs, load {result.machine.load_before}"
-    console.print(f"{machine}, {result.scheduling} scheduling\n{head} + {result.grace_ms:g} ms")
-    console.print(table)
+        lasts = "for ever" if row.seconds is None else f"{row.seconds:g} s"
+        worst = "-" if row.worst_ms is None else f"deadline + {row.worst_ms:g} ms"
+        counts = (row.ok, row.rejected, row.late, row.late_ok, row.missing)
+        code = "killed" if row.exit is None else row.exit
+        lines.append(f"| {' | '.join(map(str, (row.hang, lasts, *counts, worst, code)))} |")
+    return "\n".join(["", *lines, "", ""])
 
 
 def _arguments() -> argparse.Namespace:
