@@ -4,10 +4,10 @@
 
 The station is `gonogo run` in a process of its own, with the demo's bundle and a hang on a script (`stalls`
 of its file, or a source of kind `faulty`). This process plays the line: parts at a fixed pace, whether
-answers come or not, each trigger refused by the station once it is older than the deadline. A part is answered
-by a verdict or a refusal; on time is the deadline and `GRACE_MS`, from sending to arrival on the line's own
-clock. Writes results/hangs.json and the table in docs/hangs.md. On a machine that does other work, --realtime
-lets both processes go before others.
+answers come or not, each trigger refused by the station once it is older than the deadline. A part is
+answered by a verdict or a refusal; on time is the deadline and `GRACE_MS`, from sending to arrival on the
+line's own clock. Writes results/hangs.json and the table in docs/hangs.md. On a machine that does other work,
+--realtime lets both processes go before others.
 """
 
 from __future__ import annotations
