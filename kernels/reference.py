@@ -140,14 +140,8 @@ def knn_distance(
     Source: PatchCore (Roth et al., CVPR 2022), section 3.3, for the bank; the image as its own is derived.
     Gram form about the bank's mean: float32 cannot tell a distance below about 1e-3 of the norms from 0.
     """
-    (n, channels), m = queries.shape, len(bank)
-    if bank.shape[1] != channels:
-        raise ValueError(f"knn_distance: queries have {channels} channels, the bank {bank.shape[1]}")
-    excluded = exclude is not None and bool((exclude >= 0).any())
-    if not 1 <= k <= m - excluded:
-        raise ValueError(f"knn_distance: k is {k}, expected 1..{m - excluded} for a bank of {m} rows")
-    if exclude is not None and (exclude.shape != (n,) or (n > 0 and exclude.max() >= m)):
-        raise ValueError(f"knn_distance: exclude {exclude.shape} does not fit {n} queries and {m} bank rows")
+    check_knn(queries, bank, k, exclude)
+    n, m = len(queries), len(bank)
     centre = mean_row(bank)
     bank, queries = bank - centre, queries - centre
     squares, own_squares = inner(bank, bank), inner(queries, queries)
@@ -162,6 +156,18 @@ def knn_distance(
             tile[own, exclude[rows][own]] = np.inf
         distances[rows], indices[rows] = _smallest(tile, k)
     return np.sqrt(distances), indices
+
+
+def check_knn(queries: Floats, bank: Floats, k: int, exclude: Indices | None) -> None:
+    """Raises ValueError unless these are arguments of `knn_distance`."""
+    (n, channels), m = queries.shape, len(bank)
+    if bank.shape[1] != channels:
+        raise ValueError(f"knn_distance: queries have {channels} channels, the bank {bank.shape[1]}")
+    excluded = exclude is not None and bool((exclude >= 0).any())
+    if not 1 <= k <= m - excluded:
+        raise ValueError(f"knn_distance: k is {k}, expected 1..{m - excluded} for a bank of {m} rows")
+    if exclude is not None and (exclude.shape != (n,) or (n > 0 and exclude.max() >= m)):
+        raise ValueError(f"knn_distance: exclude {exclude.shape} does not fit {n} queries and {m} bank rows")
 
 
 def _smallest(values: Floats, k: int) -> tuple[Floats, Indices]:

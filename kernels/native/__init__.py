@@ -9,11 +9,13 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 from .distance import distance_map
 from .features import pool_norm
 from .library import Library, libraries, library, using
+from .neighbours import knn_distance
 from .resize import preprocess
 
 __all__ = [
     "Library",
     "distance_map",
+    "knn_distance",
     "libraries",
     "library",
     "pool_norm",
