@@ -113,7 +113,7 @@ def test_images_that_are_all_alike_are_fitted_too(tmp_path: Path) -> None:
 
 
 def test_it_cannot_be_exported_without_good_images(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="patchcore needs images of good parts; fit it first"):
+    with pytest.raises(ConfigError, match="patchcore needs images of good parts; give --fitted"):
         export_bundle(SMALL, tmp_path, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
