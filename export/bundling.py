@@ -46,8 +46,8 @@ def export_fitted(method: Method, base: Path, fitted: Fitted | None, out: Path) 
         draft = draft.with_memory(fitted.arrays).with_manifest(suggestion=fitted.facts.suggestion)
     elif method.needs_good:
         raise ConfigError(
-            f"{draft.bundle.manifest.method} needs images of good parts; give --fitted with what 'gonogo fit' "
-            "wrote, or --good"
+            f"{draft.bundle.manifest.method} needs images of good parts; give --fitted with what "
+            "'gonogo fit' wrote, or --good"
         )
     draft = _with_golden(draft, fitted)
     write_bundle(out, draft.bundle.manifest, draft.bundle.files)
