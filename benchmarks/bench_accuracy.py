@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from benchmarks.accuracy_report import Head, Report, Row, load_report, machine, 
 from export.bundling import export_bundle
 from export.methods import MethodConfig
 from runtime.bundle import load_bundle
+from runtime.detector import Detector
 from runtime.errors import ConfigError, InspectionError
 from runtime.images.dataset import load_dataset, train_good
 from runtime.images.files import load_image
@@ -41,6 +43,7 @@ from runtime.verdict import Thresholds
 BACKBONES = ("filter_bank", "resnet18", "resnet50v2", "mobilenet_v2")
 PRESETS = ("default", "paper")
 SHOTS = (5, 10)
+TIMED = 20
 HERE = Path(__file__).parent
 
 
@@ -109,8 +112,20 @@ def _figures(task: Task, row: Row, out: Path) -> Row:
     detector = open_detector(bundle)
     dataset = load_dataset(task.data / task.set, task.limit)
     summary = evaluate(detector, dataset.samples, thresholds).summary()
+    spent = _cpu_ms(detector, [sample.path for sample in dataset.samples])
     detector.close()
-    return msgspec.structs.replace(row, summary=summary)
+    return msgspec.structs.replace(row, summary=summary, cpu_ms=spent)
+
+
+def _cpu_ms(detector: Detector, paths: list[Path]) -> float:
+    """Median processor time of the detector on TIMED images, evenly picked, ms."""
+    times = []
+    for i in np.linspace(0, len(paths) - 1, min(len(paths), TIMED)).astype(int):
+        image = load_image(paths[i])
+        start = time.process_time()
+        detector.predict(image)
+        times.append((time.process_time() - start) * 1000)
+    return float(np.median(times))
 
 
 def _drawn(task: Task) -> list[Path]:
