@@ -29,6 +29,8 @@ PAPER_RING_PX = 24
 PAD = 32
 RING = 2
 MARGIN = 0.1
+TOP = 0.01
+"""Share of the map whose mean is the score: one odd cell of a good image counts less than in the maximum."""
 BANK_ROWS = 2000
 """Embeddings of good images kept per scale."""
 
@@ -56,6 +58,8 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
     """`paper`: the specification. `demo`: as the authors' published script, defects included."""
     size: int | None = None
     """Side of the square network input, px; absent: the preset's."""
+    outputs: tuple[str, ...] | None = None
+    """Outputs of the backbone that are judged, one scale each; absent: the preset's."""
     margin: float = MARGIN
     """Share of the map at each side that does not count for the score, 0..0.4; 0 for a crop of a web.
     Preset `default` only."""
@@ -96,7 +100,7 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
         side, outputs = DEFAULTS[self.backbone]
         if self.preset != "default":
             side, outputs = PAPER_SIZE, ("bank",) if self.backbone == "filter_bank" else ("layer2", "layer3")
-        return self.size or side, outputs
+        return self.size or side, self.outputs or outputs
 
     def _rings(self, cells: list[int]) -> tuple[int, ...]:
         """Cells at the border of each grid that are not judged."""
@@ -108,7 +112,15 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
     def _head(self, outputs: tuple[str, ...], cells: list[int]) -> GrnrHead:
         rings = self._rings(cells)
         if self.preset == "default":
-            return GrnrHead(outputs=outputs, rings=rings, target="nearest", fill="edge", profile=True)
+            return GrnrHead(
+                outputs=outputs,
+                rings=rings,
+                target="nearest",
+                fill="edge",
+                score="mean_top",
+                top=TOP,
+                profile=True,
+            )
         target: Literal["selected", "raster"] = "raster" if self.preset == "demo" else "selected"
         return GrnrHead(outputs=outputs, rings=rings, target=target, fill="min")
 
