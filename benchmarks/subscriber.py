@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from runtime.bus.client import Client
+import msgspec
+import zmq
+
 from runtime.state import State
 from runtime.ticket import now_us
 
@@ -55,16 +57,24 @@ class Subscriber:
 
 
 def _listen(end: Connection) -> None:
-    arrivals = []
-    with Client(end.recv()) as client:
-        client.wait_subscribed(SILENCE_MS)
+    """Body of the process; a bare socket, so that the moment of arrival comes before any decoding."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.SUBSCRIBE, b"v1/")
+        socket.connect(end.recv())
+        socket.poll(SILENCE_MS)  # the greeting of a subscription that is in force
         end.send(None)
-        while (message := client.receive(SILENCE_MS)) is not None:
-            arrived_us, body = now_us(), message.body
-            if message.kind == "state" and State(body["to"]) in (State.HALTED, State.ERROR):
+        arrivals = []
+        while socket.poll(SILENCE_MS):
+            frames, arrived_us = socket.recv_multipart(), now_us()
+            body = msgspec.json.decode(frames[-1]) if len(frames) == 2 else {}
+            if body.get("schema") == "state/1" and State(body["to"]) in (State.HALTED, State.ERROR):
                 break
-            if message.kind == "verdict" and body["lat_us"]["post"]:
-                spans = body["lat_us"]
-                work = spans["pre"] + spans["infer"] + spans["post"]
-                arrivals.append(Arrival(body["image"]["frame_id"], arrived_us - body["t_mono_us"], work))
+            if body.get("schema") == "verdict/1" and body["lat_us"]["post"]:
+                arrivals.append(_arrival(body, arrived_us))
     end.send(arrivals)
+
+
+def _arrival(verdict: dict[str, Any], arrived_us: int) -> Arrival:
+    spans = verdict["lat_us"]
+    work_us = spans["pre"] + spans["infer"] + spans["post"]
+    return Arrival(verdict["image"]["frame_id"], arrived_us - verdict["t_mono_us"], work_us)

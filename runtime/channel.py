@@ -34,22 +34,32 @@ class Channel(Generic[T]):
         self._filled, self._emptied = threading.Condition(lock), threading.Condition(lock)
         self._bell: _Bell | None = None
 
-    def put(self, item: T, timeout_ms: float | None = None) -> T | None:
+    def put(self, item: T, timeout_ms: float | None = None, quietly: bool = False) -> T | None:
         """Adds an item and returns the one that the channel does not hold because of it, else None.
 
         That is the oldest item (`drop_oldest`), or `item` itself: when full (`drop_latest`), when no room
         came free within `timeout_ms` (`wait`; None: for ever), or when closed. The caller answers for it.
+        `quietly` wakes no poller: the caller owes a `ring`.
         """
         with self._filled:
-            if self._policy == "wait":
+            if self._policy == "wait" and not self._has_room():
                 self._emptied.wait_for(self._has_room, _seconds(timeout_ms))
             if self._closed or (len(self._items) >= self._size and self._policy != "drop_oldest"):
                 return item
             dropped = self._items.popleft() if len(self._items) >= self._size else None
             self._items.append(item)
             self._filled.notify()
-            self._ring()
-            return dropped
+        if not quietly:
+            self.ring()
+        return dropped
+
+    def ring(self) -> None:
+        """Wakes who polls, if there is anything to take."""
+        with self._filled:
+            due = self._bell is not None and self._bell.turn(self._is_readable())
+        # Outside of the lock, or the thread that wakes up would run into it.
+        if due and self._bell is not None:
+            self._bell.ring()
 
     def get(self, timeout_ms: float | None = None) -> T | None:
         """Removes the oldest item; None when none came within `timeout_ms` (None: for ever).
@@ -58,14 +68,15 @@ class Channel(Generic[T]):
             Closed: closed, and nothing is left.
         """
         with self._filled:
-            self._filled.wait_for(lambda: self._items or self._closed, _seconds(timeout_ms))
+            if not self._items:
+                self._filled.wait_for(self._is_readable, _seconds(timeout_ms))
             if not self._items:
                 if self._closed:
                     raise Closed
                 return None
             item = self._items.popleft()
             self._emptied.notify()
-            self._ring()
+            self._lower()
             return item
 
     def drain(self) -> list[T]:
@@ -74,7 +85,7 @@ class Channel(Generic[T]):
             items = list(self._items)
             self._items.clear()
             self._emptied.notify_all()
-            self._ring()
+            self._lower()
             return items
 
     def close(self) -> None:
@@ -83,7 +94,7 @@ class Channel(Generic[T]):
             self._closed = True
             self._filled.notify_all()
             self._emptied.notify_all()
-            self._ring()
+        self.ring()
 
     @property
     def closed(self) -> bool:
@@ -99,15 +110,18 @@ class Channel(Generic[T]):
             if self._bell is None:
                 self._bell = _Bell()
                 weakref.finalize(self, self._bell.close)
-            self._ring()
-            return self._bell.fileno()
+        self.ring()
+        return self._bell.fileno()
 
     def _has_room(self) -> bool:
         return self._closed or len(self._items) < self._size
 
-    def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.set(bool(self._items) or self._closed)
+    def _is_readable(self) -> bool:
+        return bool(self._items) or self._closed
+
+    def _lower(self) -> None:
+        if self._bell is not None and not self._is_readable():
+            self._bell.turn(False)
 
 
 class _Bell:
@@ -120,13 +134,20 @@ class _Bell:
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def set(self, on: bool) -> None:
-        """Raises or lowers the flag; one byte in flight at most, so neither side can block."""
-        if on and not self._on:
-            self._writer.send(b"\0")
-        elif self._on and not on:
+    def turn(self, on: bool) -> bool:
+        """Lowers the flag, or says that it must be raised: the caller owes a `ring` then, and soon.
+
+        One byte is in flight at most, so that neither side blocks for longer than the other takes to ring.
+        """
+        due = on and not self._on
+        if self._on and not on:
             self._reader.recv(1)
         self._on = on
+        return due
+
+    def ring(self) -> None:
+        """Raises the flag."""
+        self._writer.send(b"\0")
 
     def close(self) -> None:
         self._reader.close()

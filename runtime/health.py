@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Level = Literal["ok", "degraded", "fault"]
@@ -59,15 +60,20 @@ class HealthWatch:
     def at(self, now_us: int) -> Health:
         """Health now."""
         pressed = self._pressed_us is not None and now_us - self._pressed_us < PRESSURE_US
-        on = {
-            "SIMULATED": self._simulated,
-            "QUEUE_PRESSURE": pressed,
-            "NO_FRAMES": self.silent,
-            "CLOCK": not self.clock_ok,
-            "SINK": self.sink_failed,
-            "CAMERA_LOST": self.camera_lost,
-            "INVALID_STREAK": self._streak >= STREAK,
-        }
-        flags = tuple(name for name, is_on in on.items() if is_on)
-        order: tuple[Level, ...] = ("ok", "degraded", "fault")
-        return Health(max((FLAGS[flag] for flag in flags), key=order.index, default="ok"), flags)
+        return _health(
+            self._simulated,
+            pressed,
+            self.silent,
+            not self.clock_ok,
+            self.sink_failed,
+            self.camera_lost,
+            self._streak >= STREAK,
+        )
+
+
+@lru_cache  # it stands in every message, and hardly ever changes
+def _health(*on: bool) -> Health:
+    """The health with these of `FLAGS`, in their order."""
+    flags = tuple(flag for flag, is_on in zip(FLAGS, on, strict=True) if is_on)
+    order: tuple[Level, ...] = ("ok", "degraded", "fault")
+    return Health(max((FLAGS[flag] for flag in flags), key=order.index, default="ok"), flags)

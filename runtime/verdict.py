@@ -189,7 +189,7 @@ class Verdict:
             raise ValueError(f"{self.outcome.name} without a frame")
         spans = tuple(getattr(self.lat_us, name) for name in Latency.__slots__)
         numbers = (self.seq - 1, self.t_pub_us, self.deadline_us, *spans)
-        if not all(0 <= n < SAFE_INTEGER for n in numbers):
+        if min(numbers) < 0 or max(numbers) >= SAFE_INTEGER:
             raise ValueError(f"seq, times and durations must be 0..2^53, found {numbers}")
 
     @property

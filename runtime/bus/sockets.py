@@ -81,9 +81,9 @@ class Bus:
         """Lets `wait` also return when `descriptor` is readable."""
         self._poller.register(descriptor, zmq.POLLIN)
 
-    def wait(self, timeout_ms: int) -> None:
-        """Returns when there is something to read, or after `timeout_ms`."""
-        self._poller.poll(timeout_ms)
+    def wait(self, timeout_ms: int) -> bool:
+        """Returns when there is something to read, or after `timeout_ms`: whether a socket has something."""
+        return any(isinstance(each, zmq.Socket) for each, _ in self._poller.poll(timeout_ms))
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Sends to whoever listens; never blocks and never fails because of a subscriber."""

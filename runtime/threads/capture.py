@@ -125,12 +125,17 @@ class Capture:
 
     def _new_ticket(self, opened_us: int) -> Ticket:
         ticket = Ticket(next(self._numbers), opened_us, opened_us + self._deadline_us, new_ulid())
-        self._links.tell(Opened(ticket))
+        # Quietly, until the frame is on its way: publish would take its turn before detection gets the frame.
+        self._links.inbox.put(Opened(ticket), quietly=True)
         return ticket
 
     def _pass_on(self, ticket: Ticket, frame: Frame, taken_us: int) -> None:
         """To detection; whatever the channel does not hold because of it is answered here."""
-        dropped = self._links.frames.put(Shot(ticket.number, ticket.deadline_us, frame, taken_us))
+        shot = Shot(ticket.number, ticket.deadline_us, frame, taken_us)
+        dropped = self._links.frames.put(shot, 0)
+        self._links.inbox.ring()
+        if dropped is shot:  # no room at once: the policy `wait` waits for it, any other refuses it again
+            dropped = self._links.frames.put(shot)
         if dropped is not None:
             reason = "STOPPING" if self._links.frames.closed else "QUEUE_FULL"
             notice = Result(dropped.number, (reason,), frame=dropped.frame, taken_us=dropped.taken_us)

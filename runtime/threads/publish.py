@@ -73,13 +73,14 @@ class Publish:
 
     def _turn(self) -> None:
         """Waits for something to do, and does it."""
-        self._bus.wait(self._wait_ms())
+        asked = self._bus.wait(self._wait_ms())
         for _ in range(len(self._links.inbox)):
             note = self._links.inbox.get(0)
             assert note is not None
             self._take(note)
-        for frames in self._bus.requests():
-            self._bus.reply(self._control.answer(frames))
+        if asked:
+            for frames in self._bus.requests():
+                self._bus.reply(self._control.answer(frames))
         self._clerk.close_due()
         self._hurry()
         self._beat()

@@ -189,3 +189,18 @@ def test_among_many_threads_every_item_is_received_or_handed_back_exactly_once(
     received = [n for call in receivers for n in call.result()]
     assert sorted(handed_back + received) == list(range(senders * each))
     assert policy != "wait" or handed_back == []
+
+
+def test_a_quiet_item_wakes_a_poller_only_at_the_ring_and_is_there_all_the_same() -> None:
+    channel: Channel[int] = Channel(4)
+    poller = zmq.Poller()
+    poller.register(channel.fileno(), zmq.POLLIN)
+    channel.put(1, quietly=True)
+    assert not _readable(poller)
+    channel.ring()
+    assert _readable(poller)
+    assert channel.get(0) == 1
+    channel.ring()
+    assert not _readable(poller)
+    channel.put(2, quietly=True)
+    assert channel.get(0) == 2
