@@ -23,7 +23,7 @@ MAX_TOPIC_BYTES = 4096
 REQUESTS_PER_TURN = 32
 """Requests read before the clock is looked at again: a flood of them delays no deadline."""
 WELCOME = b"v1/"
-"""Sent to each new subscriber whose prefix fits: its subscription is in force from here on."""
+"""Sent after each subscription to all whose prefix fits: that subscription is in force from here on."""
 
 Options = dict[zmq.SocketOption, int | bytes]
 
@@ -56,8 +56,10 @@ class Bus:
         self._context = zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
         try:
-            greeting: Options = {zmq.MAXMSGSIZE: MAX_TOPIC_BYTES, zmq.XPUB_WELCOME_MSG: WELCOME}
-            self._publisher = self._bind(zmq.XPUB, bus, "bus", greeting)
+            # Verbose: every subscription is told, also one that another subscriber has made before.
+            # libzmq's own XPUB_WELCOME_MSG goes out with the connection, before the subscription is in force.
+            verbose: Options = {zmq.MAXMSGSIZE: MAX_TOPIC_BYTES, zmq.XPUB_VERBOSE: 1}
+            self._publisher = self._bind(zmq.XPUB, bus, "bus", verbose)
             limits: Options = {
                 zmq.MAXMSGSIZE: MAX_REQUEST_BYTES,
                 zmq.RCVHWM: RECEIVE_HWM,
@@ -82,8 +84,14 @@ class Bus:
         self._poller.register(descriptor, zmq.POLLIN)
 
     def wait(self, timeout_ms: int) -> bool:
-        """Returns when there is something to read, or after `timeout_ms`: whether a socket has something."""
-        return any(isinstance(each, zmq.Socket) for each, _ in self._poller.poll(timeout_ms))
+        """Returns when there is something to read, or after `timeout_ms`: whether a request is there.
+
+        New subscribers are greeted.
+        """
+        ready = [each for each, _ in self._poller.poll(timeout_ms)]
+        if self._publisher in ready and self._take_subscriptions():
+            self._publisher.send(WELCOME, zmq.NOBLOCK)
+        return self._router in ready
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Sends to whoever listens; never blocks and never fails because of a subscriber."""
@@ -91,7 +99,6 @@ class Bus:
 
     def requests(self) -> Iterator[list[bytes]]:
         """The requests that are there, `REQUESTS_PER_TURN` at most, each with its envelope."""
-        self._forget_subscriptions()
         for _ in range(REQUESTS_PER_TURN):
             try:
                 yield self._router.recv_multipart(zmq.NOBLOCK)
@@ -135,13 +142,15 @@ class Bus:
             path.chmod(0o660)
         return socket
 
-    def _forget_subscriptions(self) -> None:
-        """Subscriptions arrive as messages; unread ones would pile up, but a flood delays nothing."""
+    def _take_subscriptions(self) -> bool:
+        """Whether somebody subscribed. Each arrives as a message; a flood of them delays nothing."""
+        came = False
         for _ in range(REQUESTS_PER_TURN):
             try:
-                self._publisher.recv(zmq.NOBLOCK)
+                came |= self._publisher.recv(zmq.NOBLOCK).startswith(b"\1")
             except zmq.Again:
-                return
+                break
+        return came
 
 
 def _require_free(what: str, path: Path) -> None:

@@ -75,6 +75,18 @@ def test_a_subscriber_is_greeted_and_hears_everything_from_then_on(bus: Bus) -> 
         assert [receive(reader)[1] for _ in range(100)] == [b"%d" % n for n in range(100)]
 
 
+def test_the_greeting_follows_the_subscription_not_the_connection(bus: Bus) -> None:
+    with peer(zmq.SUB, bus.endpoints[0]) as reader:
+        reader.setsockopt(zmq.SUBSCRIBE, b"other/")
+        bus.wait(WAIT_MS)  # connected, and not yet hearing the station
+        assert not reader.poll(0)
+        reader.setsockopt(zmq.SUBSCRIBE, b"v1/")
+        bus.wait(WAIT_MS)
+        assert receive(reader) == [b"v1/"]
+        bus.publish(b"v1/hb/l/s/", BODY)
+        assert receive(reader) == [b"v1/hb/l/s/", BODY]
+
+
 def test_a_client_skips_the_greeting(bus: Bus) -> None:
     with Client(*bus.endpoints) as client:
         bus.wait(WAIT_MS)
