@@ -10,7 +10,7 @@ NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 
 SHIFTS = tuple((dy, dx) for dy in range(3) for dx in range(-2, 3) if dy > 0 or dx >= 0)
 """The 13 (row, column) steps in half of a 5x5 window; the other half is the same pairs seen from behind."""
 
-_NOISE_VARIANCE = 1e-6 / 12
+NOISE_VARIANCE = 1e-6 / 12
 """Variance of the uniform noise in 0..1e-3 that the paper's code adds to every neighbour value."""
 
 
@@ -71,7 +71,7 @@ def neighbour_regression(features: Floats, target: Floats, blend: float, ridge: 
     system = _normal_equations(features, target, blend)
     if ridge > 0:
         diagonal = np.einsum("iirc->irc", system[:, :8])
-        diagonal += np.maximum(channels * _NOISE_VARIANCE, ridge * diagonal.mean(axis=0))
+        diagonal += np.maximum(channels * NOISE_VARIANCE, ridge * diagonal.mean(axis=0))
     weights = _solve(system)
     residual = features[1:-1, 1:-1].copy()
     part = np.empty_like(residual)

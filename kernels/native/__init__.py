@@ -10,6 +10,7 @@ from .distance import distance_map
 from .features import pool_norm
 from .library import Library, libraries, library, using
 from .neighbours import knn_distance
+from .regression import neighbour_regression
 from .resize import preprocess
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "knn_distance",
     "libraries",
     "library",
+    "neighbour_regression",
     "pool_norm",
     "preprocess",
     "using",

@@ -58,4 +58,30 @@ GONOGO_INLINE void transpose(Vec* r) {
     }
 }
 
+// The sum of each of LANES registers, in their order.
+template <int... L>
+GONOGO_INLINE Vec sums(const Vec* r, std::integer_sequence<int, L...> lanes) {
+    Vec pairs[LANES / 2], quads[LANES / 4];
+    GONOGO_UNROLL
+    for (int i = 0; i < LANES / 2; ++i)
+        pairs[i] = pick<(L / 4 * 4 + L % 2 * 2 + L % 4 / 2 * LANES)...>(r[2 * i], r[2 * i + 1]) +
+                   pick<(L / 4 * 4 + L % 2 * 2 + L % 4 / 2 * LANES + 1)...>(r[2 * i], r[2 * i + 1]);
+    GONOGO_UNROLL
+    for (int i = 0; i < LANES / 4; ++i)
+        quads[i] = pick<(L / 4 * 4 + L % 2 * 2 + L % 4 / 2 * LANES)...>(pairs[2 * i], pairs[2 * i + 1]) +
+                   pick<(L / 4 * 4 + L % 2 * 2 + L % 4 / 2 * LANES + 1)...>(pairs[2 * i], pairs[2 * i + 1]);
+    GONOGO_UNROLL
+    for (int n = LANES / 4; n > 1; n /= 2) {
+        GONOGO_UNROLL
+        for (int i = 0; i < n / 2; ++i) {
+            Vec even = quads[2 * i], odd = quads[2 * i + 1];
+            divide(even, odd, lanes);
+            quads[i] = even + odd;
+        }
+    }
+    return quads[0];
+}
+
+GONOGO_INLINE Vec sums(const Vec* r) { return sums(r, Lanes{}); }
+
 }  // namespace gonogo

@@ -32,16 +32,37 @@ inline Vec load(const float* from) {
     return v;
 }
 
-// The first `count` < LANES floats, zeros behind them; nothing is read beyond.
-inline Vec load_part(const float* from, int64_t count) {
-    Vec v = {};
-    __builtin_memcpy(&v, from, 4 * count);
-    return v;
-}
-
 inline void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
 
-inline void store_part(float* to, Vec v, int64_t count) { __builtin_memcpy(to, &v, 4 * count); }
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Lanes below `count` all ones, the others zero.
+inline __m256i first_lanes(int64_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
+// The first `count` <= LANES floats, zeros behind them; nothing is read beyond.
+inline Vec load_part(const float* from, int64_t count) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
+#elif defined(__AVX2__)
+    return (Vec)_mm256_maskload_ps(from, first_lanes(count));
+#else
+    Vec v = {};
+    for (int i = 0; i < LANES; ++i) v[i] = i < count ? from[i] : 0;
+    return v;
+#endif
+}
+
+inline void store_part(float* to, Vec v, int64_t count) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)v);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(to, first_lanes(count), (__m256)v);
+#else
+    for (int i = 0; i < count; ++i) to[i] = v[i];
+#endif
+}
 
 inline Vec splat(float x) { return x - Vec{}; }
 
