@@ -15,8 +15,12 @@ from .reference import (
     select_global,
     shift_correlations,
 )
+from .table import FORMS, Form, Kernels, open_kernels
 
 __all__ = [
+    "FORMS",
+    "Form",
+    "Kernels",
     "anchor_indices",
     "distance_map",
     "distance_rowsum",
@@ -26,6 +30,7 @@ __all__ = [
     "knn_distance",
     "neighbour_mean",
     "neighbour_regression",
+    "open_kernels",
     "pool_norm",
     "preprocess",
     "resize_matrix",

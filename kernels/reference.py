@@ -36,11 +36,12 @@ _TILE = 1 << 18
 """Largest number of distances held at once: 1 MiB in float32, so that a tile stays in the cache."""
 
 
-def pool_norm(features: Floats) -> tuple[Floats, Floats, Floats]:
+def pool_norm(features: Floats, out: Floats | None = None) -> tuple[Floats, Floats, Floats]:
     """Features averaged over 3x3 cells, with their mean and their squared distance from it.
 
     Args:
         features: (h, w, C).
+        out: (h, w, C) of the same dtype to fill with the pooled features; None allocates.
 
     Returns:
         pooled: (h, w, C); cells outside the grid count as 0 and the divisor is always 9, so an edge cell
@@ -53,7 +54,7 @@ def pool_norm(features: Floats) -> tuple[Floats, Floats, Floats]:
     h, w, _ = features.shape
     padded = np.pad(features, ((1, 1), (1, 1), (0, 0)))
     rows = padded[:h] + padded[1 : h + 1] + padded[2:]
-    pooled = (rows[:, :w] + rows[:, 1 : w + 1] + rows[:, 2:]) / 9
+    pooled = np.divide(rows[:, :w] + rows[:, 1 : w + 1] + rows[:, 2:], 9, out=out)
     mean = mean_row(pooled.reshape(h * w, -1))
     centred = pooled - mean
     return pooled, inner(centred, centred), mean

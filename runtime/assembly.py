@@ -42,13 +42,13 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
     bundle = load_bundle(Path(recipe.bundle))
 
     def warm_up(detector: Detector) -> None:
-        require_golden(bundle, station.backend, station.threads)
+        require_golden(bundle, station.backend, station.threads, station.head)
         run_blank(detector, recipe, bundle)
 
     return Pipeline(
         settings_of(station, recipe, bundle),
         lambda: open_fitting(station, base, recipe),
-        lambda: open_detector(bundle, recipe, station.backend, station.threads, station.stalls),
+        lambda: open_detector(bundle, recipe, station.backend, station.threads, station.stalls, station.head),
         warm_up,
         sinks,
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import preprocess
+from kernels import Kernels
 
 from .bundle import Preprocessing
 from .frame import Frame
@@ -51,16 +51,19 @@ class HostDetector:
         preprocessing: Preprocessing,
         network: Network,
         head: Head,
+        kernels: Kernels,
         region: Region | None = None,
         mask: F32 | None = None,
     ) -> None:
         """Allocates every buffer and binds network and head to them.
 
         Args:
+            kernels: the form of preprocessing; a head brings its own.
             region: crop in source pixels, applied before the resize.
             mask: (h, w) float32 on the head's grid, multiplied in before the score.
         """
         self._preprocessing, self._network, self._head = preprocessing, network, head
+        self._preprocess = kernels.preprocess
         self._region = None if region is None else (region.x, region.y, region.width, region.height)
         self._buffers = {spec.name: np.zeros(spec.shape, np.float32) for spec in network.specs}
         self._map = np.zeros(head.map_shape, np.float32)
@@ -94,7 +97,7 @@ class HostDetector:
         clock = [time.perf_counter_ns()]
         how = self._preprocessing
         target = self._buffers[self._network.specs[0].name][0]
-        preprocess(image, how.size, how.mean, how.std, self._region, target)
+        self._preprocess(image, how.size, how.mean, how.std, self._region, target)
         clock.append(time.perf_counter_ns())
         self._network.run()
         clock.append(time.perf_counter_ns())

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import Form
+
 from .bundle import Bundle
 from .detector import HostDetector
-from .heads import open_head
+from .heads import host_kernels, open_head
 from .images.files import load_image
 from .networks import open_network
 from .networks.stall import Stall, StallNetwork
@@ -26,23 +28,27 @@ def open_detector(
     backend: str = "onnxruntime",
     threads: int = 1,
     stalls: Sequence[Stall] = (),
+    head: Form | None = None,
 ) -> HostDetector:
     """Opens a detector for a bundle, inspecting the recipe's region and mask; the caller closes it.
 
     Args:
+        threads: of the network and of each native kernel.
         stalls: hangs of the network, on a script.
+        head: form of the kernels around the network; None is native where it was compiled.
 
     Raises:
-        EngineError: the backend cannot run the network here.
+        EngineError: the backend cannot run the network here, or native kernels are asked for and missing.
         BundleError: head and network do not fit.
         ConfigError: the recipe's mask cannot be read.
     """
-    head = open_head(bundle)
-    mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), head.map_shape)
+    kernels = host_kernels(head, threads)
+    opened = open_head(bundle, kernels)
+    mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), opened.map_shape)
     network = open_network(backend, bundle, threads)
     network = StallNetwork(network, stalls) if stalls else network
     region = None if recipe is None else recipe.region
-    return HostDetector(bundle.manifest.preprocessing, network, head, region, mask)
+    return HostDetector(bundle.manifest.preprocessing, network, opened, kernels, region, mask)
 
 
 def load_mask(path: Path, shape: tuple[int, int]) -> F32:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kernels import Form
+
 from .bundle import Bundle
 from .detector import Detector
 from .errors import EngineError
@@ -39,13 +41,15 @@ def check_golden(bundle: Bundle, detector: Detector) -> list[GoldenResult]:
     return results
 
 
-def require_golden(bundle: Bundle, backend: str, threads: int) -> list[GoldenResult]:
+def require_golden(
+    bundle: Bundle, backend: str, threads: int, head: Form | None = None
+) -> list[GoldenResult]:
     """Opens the bundle on a backend and judges its golden images.
 
     Raises:
         EngineError: one is out of tolerance or on the wrong side: this machine must not judge parts with it.
     """
-    detector = open_detector(bundle, None, backend, threads)
+    detector = open_detector(bundle, None, backend, threads, head=head)
     try:
         results = check_golden(bundle, detector)
     finally:

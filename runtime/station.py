@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from kernels import Form
+
 from .bus.endpoints import check_endpoint
 from .channel import Policy
 from .config import ConfigStruct, load_yaml
@@ -48,7 +50,9 @@ class Station(ConfigStruct, frozen=True):
     backend: str = "onnxruntime"
     """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
-    """CPU threads of the network, 1..64."""
+    """CPU threads of the network and of each native kernel, 1..64."""
+    head: Form | None = None
+    """Kernels around the network: `native` or `reference` (NumPy); absent: native where it was compiled."""
     stalls: tuple[Stall, ...] = ()
     """Hangs of the network, on a script: to see what the line sees. They make verdicts INVALID, never OK."""
 

@@ -7,7 +7,7 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 """
 
 from .distance import distance_map
-from .features import pool_norm
+from .features import neighbour_mean, pool_norm, select_global
 from .library import Library, libraries, library, using
 from .neighbours import knn_distance
 from .regression import neighbour_regression
@@ -19,8 +19,10 @@ __all__ = [
     "knn_distance",
     "libraries",
     "library",
+    "neighbour_mean",
     "neighbour_regression",
     "pool_norm",
     "preprocess",
+    "select_global",
     "using",
 ]

@@ -128,14 +128,17 @@ class Kernel:
         """Runs the kernel on checked arguments.
 
         Raises:
-            ValueError: the kernel refuses these sizes, or threads is below 1.
+            ValueError: the kernel refuses these sizes (its code 1), an index is out of range (2), or threads
+                is below 1.
             RuntimeError: no library is loaded.
         """
         if threads < 1:
             raise ValueError(f"{self._name}: threads is {threads}, expected >= 1")
         needed = self._workspace(*sizes, threads)
-        if needed < 0 or self._run(*arguments, scratch(needed), threads) != 0:
-            raise ValueError(f"{self._name}: sizes {sizes} are not possible")
+        code = 1 if needed < 0 else self._run(*arguments, scratch(needed), threads)
+        if code != 0:
+            reason = f"sizes {sizes} are not possible" if code == 1 else "an index is out of range"
+            raise ValueError(f"{self._name}: {reason}")
 
 
 _local = threading.local()

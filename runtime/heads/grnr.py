@@ -1,4 +1,4 @@
-"""The GRNR head in NumPy: neighbourhood regression towards global vectors, one map per scale, fused.
+"""The GRNR head on the CPU: neighbourhood regression towards global vectors, one map per scale, fused.
 
 Source: arXiv 2406.07333; steps and names follow the reference kernels.
 """
@@ -10,16 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import (
-    anchor_indices,
-    distance_rowsum,
-    fill_border,
-    finish_map,
-    knn_distance,
-    neighbour_regression,
-    pool_norm,
-    select_global,
-)
+from kernels import Kernels, anchor_indices, fill_border
 
 from ..bundle import GrnrHead
 from ..errors import BundleError
@@ -28,16 +19,18 @@ from ..network import Buffers, TensorSpec
 F32 = NDArray[np.float32]
 
 
-class ReferenceGrnr:
+class HostGrnr:
     """Every step of the method on the features of one image."""
 
-    def __init__(self, part: GrnrHead, arrays: dict[str, F32], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(
+        self, part: GrnrHead, arrays: dict[str, F32], outputs: Sequence[TensorSpec], kernels: Kernels
+    ) -> None:
         """Takes the parameters and the arrays of `head.npz`; see `GrnrHead` for their names.
 
         Raises:
             BundleError: an array is missing or does not fit the network's outputs.
         """
-        self._part, self._arrays = part, arrays
+        self._part, self._arrays, self._kernels = part, arrays, kernels
         shapes = {spec.name: spec.shape for spec in outputs}
         for i, name in enumerate(part.outputs):
             _check_scale(i, name, shapes.get(name), part.rings[i], arrays)
@@ -48,6 +41,7 @@ class ReferenceGrnr:
     def bind(self, features: Buffers, anomaly_map: F32, score: F32, mask: F32 | None) -> None:
         """As in `Head`; the bundle's own mask and the recipe's are multiplied."""
         self._features = [features[name] for name in self._part.outputs]
+        self._pooled = [np.empty(feature.shape[1:], np.float32) for feature in self._features]
         self._map, self._score = anomaly_map, score
         own = self._arrays.get("mask")
         self._mask = own if mask is None else mask if own is None else own * mask
@@ -56,13 +50,13 @@ class ReferenceGrnr:
         """As in `Head`."""
         part = self._part
         maps = [self._scale(i, feature[0]) for i, feature in enumerate(self._features)]
-        self._map[...], self._score[0] = finish_map(
+        self._map[...], self._score[0] = self._kernels.finish_map(
             maps, self._rows, self._columns, part.fusion, part.score, part.top, self._mask, part.profile
         )
 
     def _scale(self, i: int, features: F32) -> F32:
         """Residual map of one scale, (h, w), its ring filled."""
-        pooled, _, _ = pool_norm(features)
+        pooled, _, _ = self._kernels.pool_norm(features, out=self._pooled[i])
         ring, height, width = self._part.rings[i], pooled.shape[0], pooled.shape[1]
         errors = {"selected": self._selected, "raster": self._raster, "nearest": self._nearest}
         inner = errors[self._part.target](pooled, ring, self._arrays.get(f"bank_{i}"))
@@ -71,15 +65,18 @@ class ReferenceGrnr:
     def _selected(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
         """One global vector: the mean of the most typical cells; the ring takes part, as in the paper."""
         flat = pooled.reshape(-1, pooled.shape[-1])
-        _, target = select_global(flat, distance_rowsum(flat), self._part.count, "paper")
-        return neighbour_regression(pooled, target, self._part.blend, self._part.ridge)
+        distances = self._kernels.distance_rowsum(flat)
+        _, target = self._kernels.select_global(flat, distances, self._part.count, "paper")
+        return self._regress(pooled, target)
 
     def _raster(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
         """The published demo: first raster cells as global vectors, ring solved on reflected padding."""
         flat = pooled.reshape(-1, pooled.shape[-1])
-        _, target = select_global(flat, np.zeros(len(flat), np.float32), self._part.count, "demo")
+        _, target = self._kernels.select_global(
+            flat, np.zeros(len(flat), np.float32), self._part.count, "demo"
+        )
         padded = np.pad(pooled, ((1, 1), (1, 1), (0, 0)), mode="reflect")
-        return neighbour_regression(padded, target, self._part.blend, self._part.ridge)
+        return self._regress(padded, target)
 
     def _nearest(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
         """One global vector per cell inside the ring: the mean of its nearest cells in image or bank."""
@@ -89,9 +86,14 @@ class ReferenceGrnr:
         own = np.full(len(queries), -1)
         own[anchors] = np.arange(len(anchors))
         rows = queries[anchors] if bank is None else np.concatenate([queries[anchors], bank])
-        _, nearest = knn_distance(queries, rows, self._part.neighbours, own)
-        target = rows[nearest].mean(axis=1, dtype=np.float32).reshape(inner.shape)
-        return neighbour_regression(_cut(pooled, ring - 1), target, self._part.blend, self._part.ridge)
+        _, nearest = self._kernels.knn_distance(queries, rows, self._part.neighbours, own)
+        target = self._kernels.neighbour_mean(rows, nearest).reshape(inner.shape)
+        return self._kernels.neighbour_regression(
+            _cut(pooled, ring - 1), target, self._part.blend, self._part.ridge
+        )
+
+    def _regress(self, pooled: F32, target: F32) -> F32:
+        return self._kernels.neighbour_regression(pooled, target, self._part.blend, self._part.ridge)
 
 
 def _cut(features: F32, ring: int) -> F32:

@@ -1,4 +1,4 @@
-"""The memory bank head in NumPy: distance of each cell's embedding to its nearest embeddings of good parts.
+"""The memory bank head on the CPU: distance of each cell's embedding to its nearest embeddings of good parts.
 
 Source: PatchCore (Roth et al., CVPR 2022), sections 3.1 and 3.3.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import finish_map, knn_distance, pool_norm, resize_matrix
+from kernels import Kernels, open_kernels, resize_matrix
 
 from ..bundle import KnnHead
 from ..errors import BundleError
@@ -19,17 +19,19 @@ from ..network import Buffers, TensorSpec
 F32 = NDArray[np.float32]
 
 
-class ReferenceKnn:
+class HostKnn:
     """Embeddings of one image, their distances to the bank, and the image score re-weighted as published."""
 
-    def __init__(self, part: KnnHead, arrays: dict[str, F32], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(
+        self, part: KnnHead, arrays: dict[str, F32], outputs: Sequence[TensorSpec], kernels: Kernels
+    ) -> None:
         """Takes the parameters and the arrays of `head.npz`; see `KnnHead` for their names.
 
         Raises:
             BundleError: an array is missing or does not fit the network's outputs.
         """
         _check(part, arrays, {spec.name: spec.shape for spec in outputs})
-        self._part, self._bank = part, arrays["bank"]
+        self._part, self._bank, self._kernels = part, arrays["bank"], kernels
         self._rows, self._columns = arrays["rows"], arrays["columns"]
         self.map_shape = (self._rows.shape[0], self._columns.shape[0])
         # About the mean, float32 tells apart what lies close together far from the origin.
@@ -45,10 +47,10 @@ class ReferenceKnn:
 
     def run(self, stream: object | None = None) -> None:
         """As in `Head`."""
-        queries = embed([feature[0] for feature in self._features])
-        distances, nearest = knn_distance(queries, self._bank, self._part.neighbours)
+        queries = embed([feature[0] for feature in self._features], self._kernels)
+        distances, nearest = self._kernels.knn_distance(queries, self._bank, self._part.neighbours)
         cells = distances.mean(axis=1).reshape(self._weights.shape)
-        self._map[...], _ = finish_map([cells], [self._rows], [self._columns])
+        self._map[...], _ = self._kernels.finish_map([cells], [self._rows], [self._columns])
         judged = (cells * self._weights).ravel()
         # argmax finds a NaN before any number, so that it reaches the score.
         worst = int(judged.argmax())
@@ -72,19 +74,21 @@ class ReferenceKnn:
         return float(1 - np.exp(own - greatest) / np.exp(distances - greatest).sum())
 
 
-def embed(features: Sequence[F32]) -> F32:
+def embed(features: Sequence[F32], kernels: Kernels | None = None) -> F32:
     """One embedding per cell of the first, finest grid: 3x3 means of all feature maps side by side.
 
     Args:
         features: (h_i, w_i, C_i) float32, as the network gave them; the coarser ones are brought to the
             first one's grid by bilinear interpolation, after the averaging.
+        kernels: None takes the best form there is.
 
     Returns:
         (h_0 * w_0, sum of C_i) float32, cells in raster order.
 
     Source: PatchCore, section 3.1 (locally aware patch features), mean as aggregation.
     """
-    pooled = [pool_norm(feature)[0] for feature in features]
+    kernels = kernels or open_kernels()
+    pooled = [kernels.pool_norm(feature)[0] for feature in features]
     cells = pooled[0].shape[:2]
     joined = np.concatenate([resized(scale, cells) for scale in pooled], axis=2)
     return joined.reshape(-1, joined.shape[2])

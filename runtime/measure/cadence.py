@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import Form
+
 from ..bundle import Bundle
 from ..detector import Detector
 from ..errors import ConfigError, PipelineError
@@ -93,7 +95,13 @@ class CadenceFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    bundle: Bundle, recipe: Recipe | None, backend: str, threads: int, images: Sequence[U8], cadence: Cadence
+    bundle: Bundle,
+    recipe: Recipe | None,
+    backend: str,
+    threads: int,
+    images: Sequence[U8],
+    cadence: Cadence,
+    head: Form | None = None,
 ) -> CadenceFigures:
     """Runs a pipeline over the timetable and sums up.
 
@@ -102,7 +110,7 @@ def measure(
         InspectionError: the pipeline cannot be opened, or ended before the timetable.
     """
     times = Times(len(cadence.due_us()))
-    pipeline = timed_pipeline(bundle, recipe, backend, threads, images, cadence, [times])
+    pipeline = timed_pipeline(bundle, recipe, backend, threads, images, cadence, [times], head=head)
     pipeline.start()
     play(pipeline, cadence)
     if times.answered != len(times.us):
@@ -119,11 +127,13 @@ def timed_pipeline(
     cadence: Cadence,
     sinks: Sequence[Sink],
     begin: threading.Event | None = None,
+    head: Form | None = None,
 ) -> Pipeline:
     """A station's pipeline whose camera is the timetable; nothing is opened yet.
 
     Args:
         begin: the timetable begins only once it is set, so that a listener can be there first.
+        head: form of the kernels around the network; None is native where it was compiled.
     """
 
     def warm_up(detector: Detector) -> None:
@@ -138,7 +148,7 @@ def timed_pipeline(
     return Pipeline(
         _settings(bundle, recipe, backend),
         lambda: Metronome(images, cadence.due_us()),
-        lambda: open_detector(bundle, recipe, backend, threads),
+        lambda: open_detector(bundle, recipe, backend, threads, head=head),
         warm_up,
         sinks,
     )

@@ -16,8 +16,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from kernels import FORMS
+
 from ..bundle import load_bundle
 from ..errors import ConfigError
+from ..heads import host_kernels
 from ..measure.cadence import Cadence, CadenceFigures, measure
 from ..measure.latency import QUANTILES, needed_samples
 from ..measure.machine import Machine, this_machine
@@ -38,6 +41,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     bundle_sha256: str
     backend: str
     threads: int
+    head: str
+    """Form of the kernels around the network."""
     frame: tuple[int, ...]
     """(H, W) grey or (H, W, 3)."""
     input: tuple[int, int]
@@ -57,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, help="inspect its region and mask")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures to a file")
     parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network, 1..64")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels, 1..64")
+    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,10 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     machine, images = this_machine(), camera_images(*frame)
     console = Console()
     quicken_threads()
+    head = host_kernels(arguments.head).form
     runs = []
     for cadence in cadences:
         print(f"{cadence.fps:g} frames/s for {cadence.seconds:g} s ..", file=sys.stderr, flush=True)
-        runs.append(measure(bundle, recipe, arguments.backend, arguments.threads, images, cadence))
+        runs.append(measure(bundle, recipe, arguments.backend, arguments.threads, images, cadence, head))
         _print(console, runs[-1], arguments.idle)
     bench = Bench(
         machine=machine,
@@ -82,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         bundle_sha256=bundle.sha256,
         backend=arguments.backend,
         threads=arguments.threads,
+        head=head,
         frame=images[0].shape,
         input=bundle.manifest.preprocessing.size,
         idle_s=arguments.idle,
@@ -170,8 +178,9 @@ def _head(bench: Bench) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in machine.versions.items())
     return (
         f"{bench.bundle}, {width}x{height} -> {bench.input[1]}x{bench.input[0]}, {bench.backend}, "
-        f"threads {bench.threads}\n{machine.processor}, {machine.cpus} CPUs, {machine.system}, "
-        f"load before {machine.load_before:g}\n{versions}, commit {machine.commit or 'unknown'}"
+        f"threads {bench.threads}, head {bench.head}\n{machine.processor}, {machine.cpus} CPUs, "
+        f"{machine.system}, load before {machine.load_before:g}\n"
+        f"{versions}, commit {machine.commit or 'unknown'}"
     )
 
 

@@ -17,6 +17,8 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
+from kernels import FORMS
+
 from ..bundle import Bundle, load_bundle
 from ..errors import ConfigError
 from ..images.files import list_images
@@ -43,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, help="take region, mask, id and deadline from this recipe")
     parser.add_argument("--force", action="store_true", help="replace an existing recipe")
     parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
+    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,7 +129,7 @@ def _scores(
     arguments: argparse.Namespace, bundle: Bundle, recipe: Recipe | None, paths: Sequence[Path]
 ) -> list[float]:
     """Score of every image, through the same region and mask as in use."""
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads)
+    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
     console = Console(stderr=True)
     bar = track(paths, "calibrate", console=console, transient=True, disable=not console.is_terminal)
     try:

@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from kernels import FORMS
+
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
+from ..heads import host_kernels
 from ..images.dataset import Dataset, Sample, load_dataset
 from ..images.files import save_image
 from ..images.overlay import outcome_label, overlay
@@ -49,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, help="inspect its region, report its threshold's errors")
     parser.add_argument("--limit", type=int, metavar="N", help="N images per kind, evenly spread")
     parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
+    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle, dataset = load_bundle(arguments.bundle), load_dataset(arguments.dataset, arguments.limit)
     recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
     thresholds = None if recipe is None else recipe.thresholds
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads)
+    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
     try:
         evaluation = evaluate(detector, _bar(dataset.samples, "evaluate"), thresholds)
         summary = evaluation.summary()
@@ -107,6 +111,7 @@ def _write(
             "recipe": None if arguments.recipe is None else str(arguments.recipe),
             "backend": arguments.backend,
             "threads": arguments.threads,
+            "head": host_kernels(arguments.head).form,
             "limit": arguments.limit,
             "method": METHOD,
         }

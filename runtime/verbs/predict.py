@@ -7,6 +7,8 @@ import json
 import math
 from pathlib import Path
 
+from kernels import FORMS
+
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
@@ -28,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", type=Path, metavar="DIR", help="write an overlay PNG per image")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
+    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = _overlay_names(paths) if save is not None else {}
     if save is not None:
         _make_folder(save)
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads)
+    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
     for path in paths:
         target = None if save is None else save / names[path]
         _predict(detector, path, _thresholds(bundle, recipe), target, arguments.json)

@@ -48,3 +48,58 @@ def test_pool_norm_writes_where_it_is_told_and_reads_any_view(native_library: Li
     pooled, _, _ = native.pool_norm(features[::2, ::3], out)
     assert pooled is out
     np.testing.assert_allclose(out, reference.pool_norm(features[::2, ::3])[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "channels", "count"), [(1, 1, 1), (50, 7, 50), (400, 26, 40), (1600, 64, 1)])
+def test_select_global_agrees(native_library: Library, n: int, channels: int, count: int) -> None:
+    rng = np.random.default_rng(4)
+    features = rng.normal(1, 1, (n, channels)).astype(np.float32)
+    # Few different values: many ties.
+    for distances in (rng.random(n), rng.integers(0, 4, n), np.zeros(n), -rng.integers(0, 2, n)):
+        indices, vector = native.select_global(features, distances.astype(np.float32), count)
+        expected = reference.select_global(features, distances.astype(np.float32), count)
+        np.testing.assert_array_equal(indices, expected[0])
+        assert indices.dtype == np.int64
+        # Both sum in double; the order may differ.
+        np.testing.assert_allclose(vector, expected[1], rtol=1e-6, atol=1e-7)
+
+
+def test_select_global_takes_what_is_not_a_number_last(native_library: Library) -> None:
+    features = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
+    distances = np.array([np.nan, np.inf, 1, -np.nan, 0, 0.5], np.float32)
+    for count in range(1, 7):
+        found, expected = (f.select_global(features, distances, count) for f in (native, reference))
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_select_global_of_the_demo_and_its_refusals_are_the_references(native_library: Library) -> None:
+    features = np.random.default_rng(6).normal(size=(9, 3)).astype(np.float32)
+    distances = np.arange(9, dtype=np.float32)
+    indices, _ = native.select_global(features, distances, 3, "demo")
+    np.testing.assert_array_equal(indices, [0, 1, 2])
+    for count in (0, 10):
+        with pytest.raises(ValueError, match=r"expected 1\.\.9"):
+            native.select_global(features, distances, count)
+    with pytest.raises(ValueError, match="do not fit"):
+        native.select_global(features, distances[:4], 3)
+
+
+@pytest.mark.parametrize(("n", "m", "channels", "k"), [(1, 1, 1, 1), (40, 30, 26, 20), (9, 200, 130, 3)])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_neighbour_mean_agrees(
+    native_library: Library, n: int, m: int, channels: int, k: int, threads: int
+) -> None:
+    rng = np.random.default_rng(7)
+    bank = rng.normal(1, 1, (m, channels)).astype(np.float32)
+    indices = np.argsort(rng.random((n, m)), axis=1)[:, :k]
+    found = native.neighbour_mean(bank, indices, threads=threads)
+    # Sums of k terms in another order.
+    np.testing.assert_allclose(found, reference.neighbour_mean(bank, indices), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_neighbour_mean_refuses_an_index_outside_the_bank(native_library: Library, index: int) -> None:
+    with pytest.raises(ValueError, match="an index is out of range"):
+        native.neighbour_mean(np.ones((5, 3), np.float32), np.array([[0, index]]))
+    with pytest.raises(ValueError, match="expected int64"):
+        native.neighbour_mean(np.ones((5, 3), np.float32), np.array([[0.5]]))

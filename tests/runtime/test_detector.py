@@ -14,7 +14,7 @@ from runtime.bundle import Bundle, load_bundle
 from runtime.detector import HostDetector
 from runtime.errors import BundleError, ConfigError, EngineError
 from runtime.frame import Frame, FramePool
-from runtime.heads import open_head
+from runtime.heads import host_kernels, open_head
 from runtime.images.files import save_image
 from runtime.networks import open_network
 from runtime.opening import load_mask, open_detector
@@ -147,7 +147,7 @@ def test_a_head_that_does_not_fit_the_network_is_refused(exported: Path) -> None
     head = msgspec.structs.replace(bundle.manifest.head, rings=(30,))
     manifest = msgspec.structs.replace(bundle.manifest, head=head)
     with pytest.raises(BundleError, match="ring 30"):
-        open_head(Bundle(bundle.path, manifest, bundle.sha256, bundle.files))
+        open_head(Bundle(bundle.path, manifest, bundle.sha256, bundle.files), host_kernels())
 
 
 def test_buffers_of_another_shape_are_refused(exported: Path) -> None:

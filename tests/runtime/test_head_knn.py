@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels import finish_matrix
+from kernels import finish_matrix, open_kernels
 from runtime.bundle import KnnHead
 from runtime.errors import BundleError
-from runtime.heads.knn import ReferenceKnn, embed, resized
+from runtime.heads.knn import HostKnn, embed, resized
 from runtime.network import TensorSpec
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+KERNELS = open_kernels()
 OUTPUTS = (TensorSpec("fine", (1, 8, 6, 3)), TensorSpec("coarse", (1, 4, 3, 5)))
 PART = KnnHead(outputs=("fine", "coarse"), support=4)
 
@@ -32,7 +33,7 @@ class Case:
             "columns": finish_matrix(6, 24, 12, 2.0),
         }
         self.map, self.score = np.zeros((16, 12), np.float32), np.zeros(1, np.float32)
-        self.head = ReferenceKnn(part, self.arrays, OUTPUTS)
+        self.head = HostKnn(part, self.arrays, OUTPUTS, KERNELS)
         self.head.bind(self.features, self.map, self.score, mask)
 
     def run(self) -> float:
@@ -119,7 +120,7 @@ def test_a_nearest_row_that_stands_alone_weighs_more_than_one_among_others() -> 
         case.arrays["bank"][:] = 40
         # One row near the queries' side of a group, whose other rows lie `spread` further off.
         case.arrays["bank"][1:] += spread
-        case.head = ReferenceKnn(PART, case.arrays, OUTPUTS)
+        case.head = HostKnn(PART, case.arrays, OUTPUTS, KERNELS)
         case.head.bind(case.features, case.map, case.score, None)
         return case.run()
 
@@ -150,7 +151,7 @@ def test_a_feature_that_is_not_a_number_is_no_score_even_under_a_mask(name: str)
 def test_an_image_that_lies_in_the_bank_scores_nothing() -> None:
     case = Case()
     case.arrays["bank"] = _embedded(case).astype(np.float32)
-    case.head = ReferenceKnn(PART, case.arrays, OUTPUTS)
+    case.head = HostKnn(PART, case.arrays, OUTPUTS, KERNELS)
     case.head.bind(case.features, case.map, case.score, None)
     # A true zero under the root of a float32 difference of squares of about 8.
     assert case.run() < 1e-2
@@ -171,9 +172,9 @@ def test_an_image_that_lies_in_the_bank_scores_nothing() -> None:
 def test_arrays_that_do_not_fit_are_refused(name: str, value: F32 | None, complaint: str) -> None:
     arrays = {**Case().arrays, name: value}
     with pytest.raises(BundleError, match=complaint):
-        ReferenceKnn(PART, {k: v for k, v in arrays.items() if v is not None}, OUTPUTS)
+        HostKnn(PART, {k: v for k, v in arrays.items() if v is not None}, OUTPUTS, KERNELS)
 
 
 def test_an_output_that_the_network_does_not_have_is_refused() -> None:
     with pytest.raises(BundleError, match="expected \\(1, h, w, C\\) each"):
-        ReferenceKnn(msgspec.structs.replace(PART, outputs=("fine", "other")), Case().arrays, OUTPUTS)
+        HostKnn(msgspec.structs.replace(PART, outputs=("fine", "other")), Case().arrays, OUTPUTS, KERNELS)
