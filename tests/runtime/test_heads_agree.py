@@ -90,12 +90,20 @@ def judge(bundle: Bundle, features: dict[str, F32], form: str, target: Target) -
     return found, float(score[0])
 
 
-def assert_alike(found: tuple[F32, float], expected: tuple[F32, float], tolerance: float = 1e-5) -> None:
-    """FP32 against float64: 1e-5 relative mean; the arg-max equal, or tied within that of the maximum."""
-    assert np.abs(found[0] - expected[0]).mean() <= tolerance * expected[0].mean()
-    peak = float(expected[0].max())
-    assert expected[0].flat[int(found[0].argmax())] >= (1 - tolerance) * peak
-    assert found[1] == pytest.approx(expected[1], rel=1e-4)
+def assert_alike(bundle: Bundle, features: dict[str, F32], form: str, target: Target) -> None:
+    """FP32 against float64: 1e-5 relative mean, the arg-max equal or tied within as much.
+
+    Where windows are nearly dependent (a regular weave, 26 smooth channels) float32 costs the reference
+    more than that; no form may then be further from float64 than 1.5 times the reference.
+    """
+    expected, peak_of = judge(bundle, features, "float64", target)
+    rounding = np.abs(judge(bundle, features, "reference", target)[0] - expected).mean() / expected.mean()
+    tolerance = max(1e-5, 1.5 * float(rounding))
+    assert tolerance < 1e-4
+    found, score = judge(bundle, features, form, target)
+    assert np.abs(found - expected).mean() <= tolerance * expected.mean()
+    assert expected.flat[int(found.argmax())] >= (1 - tolerance) * expected.max()
+    assert score == pytest.approx(peak_of, rel=1e-4)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -104,10 +112,7 @@ def assert_alike(found: tuple[F32, float], expected: tuple[F32, float], toleranc
 def test_the_synthetic_web_is_judged_alike(exported: Path, form: str, target: Target, texture: str) -> None:
     bundle = load_bundle(exported)
     features = recorded(bundle, web(texture, 3))
-    # Windows of a regular weave are nearly dependent: there the float32 reference itself is 1.6e-5 away.
-    tolerance = 2e-5 if texture == "woven" else 1e-5
-    expected = judge(bundle, features, "float64", target)
-    assert_alike(judge(bundle, features, form, target), expected, tolerance)
+    assert_alike(bundle, features, form, target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -119,7 +124,7 @@ def test_real_images_are_judged_alike(exported: Path, form: str, target: Target)
     bundle = load_bundle(exported)
     for folder in folders[:: max(1, len(folders) // 6)]:
         features = recorded(bundle, load_image(list_images(folder)[0]))
-        assert_alike(judge(bundle, features, form, target), judge(bundle, features, "float64", target))
+        assert_alike(bundle, features, form, target)
 
 
 @pytest.mark.parametrize("form", ["reference", "native"])
