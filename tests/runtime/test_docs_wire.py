@@ -11,7 +11,7 @@ import sys
 import threading
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from runtime.bus.sockets import Bus
 from runtime.bus.wire import EventMessage, Heartbeat, StateMessage, VerdictMessage
 from runtime.health import FLAGS
 from runtime.state import MOVES, state_name
+from runtime.threads.reporter import EventName
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
 PARTS = 12
@@ -186,6 +187,7 @@ def test_a_table_lists_every_field_of_its_message(message: type[msgspec.Struct])
 def test_the_page_names_every_flag_of_health_every_verb_s_code_and_every_state_in_use() -> None:
     named = set(re.findall(r"`(\w+)`", PAGE))
     assert set(FLAGS) <= named
+    assert set(get_args(EventName)) <= named
     assert {"ACCEPTED", "DUPLICATE", "NOT_READY", "OVERRUN", "WRONG_STATE", "BAD_REQUEST", "EXPIRED"} <= named
     for state in MOVES:
         assert f"{state.value} {state_name(state)}" in PAGE
