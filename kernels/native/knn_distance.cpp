@@ -21,8 +21,8 @@ namespace {
 
 constexpr int MOST = 64, SPARE = 4;
 constexpr int64_t BLOCK_TILES = 4096 / TILE_ROWS;  // queries packed at a time
-constexpr int64_t STRIP_BYTES = 1024 << 10;         // packed bank rows that stay in the second cache
-constexpr int64_t MOST_PANELS = 512 / PANEL;
+constexpr int64_t STRIP_BYTES = 2 << 20;           // packed bank rows at a time, read once for each tile
+constexpr int64_t MOST_PANELS = 64;                // bits of a mask
 
 struct Problem {
     const float *queries, *bank;
@@ -141,7 +141,7 @@ Smallest collect(Smallest list, int keep, const float* scores, const float* leas
                  int64_t panels) {
     const int room = (int)capacity(keep) - LANES;
     // Each of the least stands for other columns, so that `keep` of them bound the keep-th smallest score.
-    if (list.limit == NO_LIMIT) list.limit = limit_of(least, (int)(panels * LANES), keep, 12);
+    if (list.limit == NO_LIMIT) list.limit = limit_of_groups(least, (int)panels, keep);
     uint64_t promising = 0;
     for (int64_t panel = 0; panel < panels; ++panel)
         promising |= (uint64_t)(lanes_at_most(load(least + panel * LANES), list.limit) != 0) << panel;
@@ -152,7 +152,7 @@ Smallest collect(Smallest list, int keep, const float* scores, const float* leas
             list = append(list, scores + at, rows + at, lanes_at_most(load(scores + at), list.limit));
         }
     }
-    return list.count > keep + keep / 4 ? prune(list, keep) : list;
+    return list;
 }
 
 float squared_distance(const float* q, const float* b, int64_t c, float scale) {

@@ -69,26 +69,24 @@ inline int count_at_most(const float* values, int count, float limit) {
     return found;
 }
 
-// The least and the greatest value below +inf.
-inline void range(const float* values, int count, float& low, float& high) {
-    Vec least = splat(INF), greatest = splat(-INF);
-    for (int i = 0; i < count; i += LANES) {
-        const Vec v = load(values + i);
-        least = v < least ? v : least;
-        greatest = (v > greatest) & (v < INF) ? v : greatest;
-    }
-    low = INF, high = -INF;
-    for (int i = 0; i < LANES; ++i) {
-        low = least[i] < low ? least[i] : low;
-        high = greatest[i] > high ? greatest[i] : high;
-    }
+inline float least_of(Vec v) {
+    float lanes[LANES];
+    store(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) lanes[i] = lanes[i + half] < lanes[i] ? lanes[i + half] : lanes[i];
+    return lanes[0];
 }
 
 // A limit that at least `keep` of the values do not exceed: exactly `keep`, or after enough steps the keep-th
 // smallest value itself; NO_LIMIT where fewer are finite. `count` is a multiple of LANES.
 inline float limit_of(const float* values, int count, int keep, int steps) {
-    float low, high;
-    range(values, count, low, high);
+    Vec least = splat(INF), greatest = least;  // the greatest, negated
+    for (int i = 0; i < count; i += LANES) {
+        const Vec v = load(values + i);
+        least = v < least ? v : least;
+        greatest = (-v < greatest) & (v < INF) ? -v : greatest;
+    }
+    float low = least_of(least), high = -least_of(greatest);
     int under = count_at_most(values, count, low), over = count_at_most(values, count, high);
     if (under >= keep) return low;
     if (over < keep) return NO_LIMIT;
@@ -105,6 +103,24 @@ inline float limit_of(const float* values, int count, int keep, int steps) {
         (found >= keep ? over : under) = found;
     }
     return high;
+}
+
+// A limit that at least `keep` of many values do not exceed, and seldom many more, from the least of groups:
+// `vectors` of LANES values each, all of different columns.
+inline float limit_of_groups(const float* values, int vectors, int keep) {
+    constexpr int MOST = 16;
+    const int wanted = (keep + keep / 2) / LANES + 1, groups = wanted < MOST ? wanted : MOST;
+    if (vectors <= groups) return limit_of(values, vectors * LANES, keep, 8);
+    float least[MOST * LANES];
+    for (int i = 0; i < groups; ++i) {
+        Vec v = load(values + i * LANES);
+        for (int j = i + groups; j < vectors; j += groups) {
+            const Vec other = load(values + j * LANES);
+            v = other < v ? other : v;
+        }
+        store(least + i * LANES, v);
+    }
+    return limit_of(least, groups * LANES, keep, 8);
 }
 
 // Cuts the list to its `keep` smallest; of equal scores the first stay, which are those of the smallest rows.
