@@ -159,8 +159,6 @@ def test_wrong_arguments_are_refused(native_library: Library) -> None:
     bank = np.zeros((100, 3), np.float32)
     with pytest.raises(ValueError, match="queries have 2 channels, the bank 3"):
         native.knn_distance(np.zeros((1, 2), np.float32), bank, 1)
-    with pytest.raises(ValueError, match="k is 65, expected at most 64"):
-        native.knn_distance(bank, bank, 65)
     with pytest.raises(ValueError, match=r"k is 0, expected 1\.\.100"):
         native.knn_distance(bank, bank, 0)
     with pytest.raises(ValueError, match="expected float32"):
@@ -169,3 +167,10 @@ def test_wrong_arguments_are_refused(native_library: Library) -> None:
         native.knn_distance(bank, bank, 2, np.arange(1, 101))
     with pytest.raises(ValueError, match="threads is 0"):
         native.knn_distance(bank, bank, 2, threads=0)
+
+
+def test_more_neighbours_than_compiled_for_come_from_the_reference(native_library: Library) -> None:
+    rng = np.random.default_rng(9)
+    bank, queries = (rng.normal(0, 1, (n, 6)).astype(np.float32) for n in (150, 10))
+    # Float32 Gram form.
+    assert_nearest(native.knn_distance(queries, bank, 65), explicit(queries, bank), 65, rtol=1e-5)
