@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import Call, Entrant, Row
-from kernels import reference
+from benchmarks.contest import Absent, Call, Entrant, Row
+from kernels import native, reference
 from kernels.arrays import F32
 
 from .compare import recall
@@ -45,6 +45,12 @@ def _bank() -> Search:
 
 def _reference(given: Search) -> Call:
     return lambda: reference.knn_distance(given.queries, given.bank, given.k)
+
+
+def _native(given: Search) -> Call:
+    if native.library().functions is None:
+        raise Absent(native.library().reason)
+    return lambda: native.knn_distance(given.queries, given.bank, given.k)
 
 
 def _faiss(given: Search) -> Call:
@@ -95,6 +101,7 @@ def _gemm_torch(given: Search) -> Call:
 
 
 _ENTRANTS = (
+    Entrant("native", "native", _native, "distances exact, k + 4 measured again"),
     Entrant("reference", "reference", _reference),
     Entrant("faiss-cpu", "peer", _faiss, "IndexFlatL2"),
     Entrant("torch", "peer", _torch, "mm, norms folded in, topk"),
