@@ -70,6 +70,13 @@ def test_the_same_seed_gives_the_same_memory_and_another_seed_another() -> None:
     assert not np.array_equal(other, first)
 
 
+def test_every_step_of_a_fit_is_reported_to_its_end() -> None:
+    last: dict[str, tuple[int, int]] = {}
+    fit_method(SMALL, Path(), _sections(3), lambda step, done, total: last.update({step: (done, total)}))
+    assert list(last) == ["features", "coreset", "bank", "threshold"]
+    assert all(done == total for done, total in last.values())
+
+
 def test_the_bank_is_a_share_of_the_patches_with_an_upper_limit() -> None:
     images = _sections(3)
     # 160 px at stride 8: 400 patches an image.
