@@ -163,13 +163,12 @@ class Publish:
 
     def _part_with(self, note: Ended) -> None:
         self._alive.discard(note.thread)
-        if note.error is None:
+        if note.error is not None:
+            causes = CAUSE_AT_START if note.thread in self._starting else CAUSE_LATER
+            self._fail(note.error, causes[note.thread])
+        elif note.thread == "capture":  # detection only follows it, and says nothing about why
             self._begin_stop("STOPPING" if self._links.requests.closed else "SOURCE_END")
-            if note.thread == "capture":
-                self._give_up_requests("STOPPING")
-            return
-        causes = CAUSE_AT_START if note.thread in self._starting else CAUSE_LATER
-        self._fail(note.error, causes[note.thread])
+            self._give_up_requests("STOPPING")
 
     # How it ends.
 

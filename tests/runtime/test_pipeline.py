@@ -513,7 +513,8 @@ def test_a_bug_in_capture_ends_the_run_and_every_part_is_invalid(launch: Launch)
     source.opened.set()
     fails(pipeline, witness, ZeroDivisionError, "a bug")
     assert reasons(witness) == ["CAMERA_LOST"] * 3
-    assert witness.order[:2] == ["state", "state"]
+    assert witness.order == ["state", "state", "verdict", "verdict", "verdict"]
+    assert witness.states[-1]["to"] == State.ERROR
 
 
 def test_a_bug_in_publishing_ends_the_run_and_every_part_has_one_verdict(launch: Launch) -> None:
