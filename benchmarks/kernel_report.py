@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import threadpoolctl
 
+from kernels import native
 from runtime.measure.machine import commit, processor
 from runtime.output import make_folder, write_text
 
@@ -64,7 +65,7 @@ def this_run(budget_s: float) -> Head:
         command=f"python -m benchmarks.bench_kernels {shlex.join(sys.argv[1:])}".strip(),
         commit=commit() or "unknown",
         machine=f"{_model()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        instructions=f"{' '.join(_flags())}; native kernels: {_native_level()}",
+        instructions=f"{' '.join(_flags())}; native kernels: {native.library()}",
         versions={"python": platform.python_version(), **{k: _version(v) for k, v in PACKAGES.items()}},
         blas=[_library(info) for info in threadpoolctl.threadpool_info()],
         threads="1, the process bound to one core" if hasattr(os, "sched_setaffinity") else "1",
@@ -168,10 +169,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _native_level() -> str:
-    return "none"
 
 
 def _flags() -> list[str]:

@@ -8,6 +8,9 @@ import numpy as np
 
 from .arrays import F32, Floats
 
+FUSIONS = ("product", "sum", "mean")
+SCORES = ("max", "mean_top", "std")
+
 _PROFILE_REACH = 0.125
 """Outer part of each axis, as a fraction of its length, in which the border profile acts."""
 
@@ -37,21 +40,28 @@ def fill_border(errors: Floats, size: tuple[int, int], ring: int, mode: Literal[
     Source: arXiv 2406.07333 for "min" (ring 3 at stride 8, 2 at stride 16); "edge" is derived: the minimum
     invents a good border around a defect that touches it.
     """
-    (height, width), (rows, columns) = size, errors.shape
-    skipped = (height - rows) // 2
-    if (height - rows, width - columns) != (2 * skipped, 2 * skipped) or not 0 <= skipped <= ring:
-        raise ValueError(
-            f"fill_border: errors {errors.shape} do not lie centred in {size} within a ring of {ring}"
-        )
-    if height <= 2 * ring or width <= 2 * ring:
-        raise ValueError(f"fill_border: a ring of {ring} cells leaves nothing of a grid of {size}")
-    cut = ring - skipped
-    kept = errors[cut : rows - cut, cut : columns - cut]
+    cut = check_border(errors.shape, size, ring, mode)
+    kept = errors[cut : errors.shape[0] - cut, cut : errors.shape[1] - cut]
     if mode == "edge":
         return np.pad(kept, ring, mode="edge")
-    if mode == "min":
-        return np.pad(kept, ring, constant_values=errors.min())
-    raise ValueError(f"fill_border: mode is {mode!r}, expected 'min' or 'edge'")
+    return np.pad(kept, ring, constant_values=errors.min())
+
+
+def check_border(shape: tuple[int, ...], size: tuple[int, int], ring: int, mode: str) -> int:
+    """Cells per side of the errors that are overwritten, for every form of `fill_border`.
+
+    Raises:
+        ValueError: as `fill_border`.
+    """
+    (height, width), (rows, columns) = size, shape
+    skipped = (height - rows) // 2
+    if (height - rows, width - columns) != (2 * skipped, 2 * skipped) or not 0 <= skipped <= ring:
+        raise ValueError(f"fill_border: errors {shape} do not lie centred in {size} within a ring of {ring}")
+    if height <= 2 * ring or width <= 2 * ring:
+        raise ValueError(f"fill_border: a ring of {ring} cells leaves nothing of a grid of {size}")
+    if mode not in ("min", "edge"):
+        raise ValueError(f"fill_border: mode is {mode!r}, expected 'min' or 'edge'")
+    return ring - skipped
 
 
 def finish_map(
@@ -89,31 +99,60 @@ def finish_map(
 
     Source: arXiv 2406.07333 for the product; its code has no score: that and the other options are derived.
     """
-    if not maps or not len(maps) == len(rows) == len(columns):
-        raise ValueError(f"finish_map: {len(maps)} maps, {len(rows)} row and {len(columns)} column matrices")
+    check_finish(maps, rows, columns, fusion, score, top, mask)
     fused = _fuse([_enlarge(*scale) for scale in zip(maps, rows, columns, strict=True)], fusion)
     judged = fused / border_profile(fused) if profile else fused
     if mask is not None:
-        if mask.shape != fused.shape:
-            raise ValueError(f"finish_map: the mask is {mask.shape}, the map {fused.shape}")
         judged = judged * mask.astype(np.float32, copy=False)
     return fused, _score(judged, score, top)
 
 
+def check_finish(
+    maps: Sequence[Floats],
+    rows: Sequence[F32],
+    columns: Sequence[F32],
+    fusion: str,
+    score: str,
+    top: float,
+    mask: F32 | None,
+) -> tuple[int, int]:
+    """(H, W) of the finished map, for every form of `finish_map`.
+
+    Raises:
+        ValueError: as `finish_map`.
+    """
+    if not maps or not len(maps) == len(rows) == len(columns):
+        raise ValueError(f"finish_map: {len(maps)} maps, {len(rows)} row and {len(columns)} column matrices")
+    for cells, down, across in zip(maps, rows, columns, strict=True):
+        if (down.shape[1], across.shape[1]) != cells.shape:
+            raise ValueError(
+                f"finish_map: matrices {down.shape} and {across.shape} do not fit a map {cells.shape}"
+            )
+    shapes = [(len(down), len(across)) for down, across in zip(rows, columns, strict=True)]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"finish_map: scales end in different sizes: {shapes}")
+    if mask is not None and mask.shape != shapes[0]:
+        raise ValueError(f"finish_map: the mask is {mask.shape}, the map {shapes[0]}")
+    if fusion not in FUSIONS:
+        raise ValueError(f"finish_map: fusion is {fusion!r}, expected one of {', '.join(FUSIONS)}")
+    if score not in SCORES:
+        raise ValueError(f"finish_map: score is {score!r}, expected one of {', '.join(SCORES)}")
+    if score == "mean_top" and not 0 < top <= 1:
+        raise ValueError(f"finish_map: top is {top}, expected a fraction in 0..1")
+    return shapes[0]
+
+
+def top_count(top: float, cells: int) -> int:
+    """How many of all cells "mean_top" averages."""
+    return max(1, math.ceil(top * cells))
+
+
 def _enlarge(cells: Floats, rows: F32, columns: F32) -> F32:
-    if (rows.shape[1], columns.shape[1]) != cells.shape:
-        raise ValueError(
-            f"finish_map: matrices {rows.shape} and {columns.shape} do not fit a map {cells.shape}"
-        )
     enlarged: F32 = rows @ cells.astype(np.float32, copy=False) @ columns.T
     return enlarged
 
 
 def _fuse(scales: list[F32], fusion: str) -> F32:
-    if len({scale.shape for scale in scales}) != 1:
-        raise ValueError(f"finish_map: scales end in different sizes: {[scale.shape for scale in scales]}")
-    if fusion not in ("product", "sum", "mean"):
-        raise ValueError(f"finish_map: fusion is {fusion!r}, expected 'product', 'sum' or 'mean'")
     fused = scales[0]
     for scale in scales[1:]:
         fused = fused * scale if fusion == "product" else fused + scale
@@ -125,11 +164,7 @@ def _score(judged: F32, score: str, top: float) -> float:
         return float(judged.max())
     if score == "std":
         return float(judged.std(dtype=np.float64))
-    if score != "mean_top":
-        raise ValueError(f"finish_map: score is {score!r}, expected 'max', 'mean_top' or 'std'")
-    if not 0 < top <= 1:
-        raise ValueError(f"finish_map: top is {top}, expected a fraction in 0..1")
-    count = max(1, math.ceil(top * judged.size))
+    count = top_count(top, judged.size)
     # NaN sorts behind every number, so it is always among the largest and reaches the mean.
     largest = np.partition(judged, judged.size - count, axis=None)[judged.size - count :]
     return float(largest.mean(dtype=np.float64))

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest import Call, Entrant, Row
-from kernels import reference
+from kernels import native, reference
 from kernels.arrays import F32
 from kernels.matrices import finish_matrix
 
 from .compare import relative_map
+from .ours import native_call
 from .threads import one_thread_cv2, one_thread_openvino, one_thread_session, one_thread_torch
 
 SHAPES = ((64, 256), (32, 512), (16, 1024))
@@ -47,6 +48,18 @@ def _reference(given: Pairs) -> Call:
         return reference.finish_map(maps, given.matrices, given.matrices, "sum")
 
     return call
+
+
+def _native(given: Pairs) -> Call:
+    maps = [np.empty(a.shape[:2], np.float32) for a in given.first]
+    out = np.empty((SIDE, SIDE), np.float32)
+
+    def call() -> Any:
+        for (a, b), distances in zip(given.pairs(), maps, strict=True):
+            native.distance_map(a, b, "cosine", distances)
+        return native.finish_map(maps, given.matrices, given.matrices, "sum", out=out)
+
+    return native_call(call)
 
 
 def _numpy_cv2(given: Pairs) -> Call:
@@ -150,6 +163,7 @@ ROWS = [
         target="<= 1.0 ms, >= 3 x numpy + cv2",
         make=_make,
         entrants=(
+            Entrant("native", "native", _native),
             Entrant("reference", "reference", _reference),
             Entrant("numpy + cv2", "peer", _numpy_cv2, "vecdot (BLAS), cv2.resize of each scale, one blur"),
             Entrant("OpenVINO", "peer", _openvino, "FP32, LATENCY, matrices for resize and blur"),

@@ -8,6 +8,7 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 
 from .distance import distance_map
 from .features import neighbour_mean, pool_norm, select_global
+from .finish import fill_border, finish_map
 from .library import Library, libraries, library, using
 from .neighbours import knn_distance
 from .regression import neighbour_regression
@@ -16,6 +17,8 @@ from .resize import preprocess
 __all__ = [
     "Library",
     "distance_map",
+    "fill_border",
+    "finish_map",
     "knn_distance",
     "libraries",
     "library",
