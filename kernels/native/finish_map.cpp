@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "threads.h"
+#include "transpose.h"
 #include "vec.h"
 
 namespace gonogo {
@@ -19,22 +20,25 @@ constexpr int WIDTH = 2;             // registers per row
 constexpr int STEP = WIDTH * LANES;  // cells per row at a time
 
 struct Band {
-    int32_t first, last;
+    int64_t first, last;
 };
 
 struct Scale {
     const float* rows;
     int64_t h;
-    const Band* bands;    // of the rows
-    const float* widened; // (h, padded W): M A_w^T
+    const Band* bands;     // of ROWS rows each
+    const float* widened;  // (h, padded W): M A_w^T
 };
 
-// Cells of a row of n weights from the first to behind the last that is not zero.
-Band band_of(const float* weights, int64_t n) {
-    int64_t first = 0, last = n;
-    while (first < n && weights[first] == 0) ++first;
-    while (last > first && weights[last - 1] == 0) --last;
-    return {(int32_t)first, (int32_t)last};
+// Columns from the first to behind the last that is not zero in all of `count` rows of n weights.
+Band band_of(const float* weights, int64_t count, int64_t n, int32_t* used) {
+    for (int64_t j = 0; j < n; ++j) used[j] = weights[j] != 0;
+    for (int64_t r = 1; r < count; ++r)
+        for (int64_t j = 0; j < n; ++j) used[j] |= weights[r * n + j] != 0;
+    Band band = {0, n};
+    while (band.first < n && !used[band.first]) ++band.first;
+    while (band.last > band.first && !used[band.last - 1]) --band.last;
+    return band;
 }
 
 // 0, or NaN where a value of the map is not a finite number.
@@ -49,41 +53,39 @@ float poison(const float* map, int64_t n) {
     return total;
 }
 
-// widened (h, padded) = M (h, w) times A_w^T, LANES columns at a time; `turned` (w, padded h) and `strip`
-// (LANES, padded h) are scratch. Columns behind W repeat nothing: they are zero.
+// widened (h, padded W) = M (h, w) times A_w^T, LANES rows and columns at a time, zero behind W. Scratch:
+// `turned` (w, padded h), `used` (w).
 void widen(const float* map, int64_t h, int64_t w, const float* columns, int64_t width, int64_t padded,
-           float* turned, float* strip, float* widened) {
+           float* turned, int32_t* used, float* widened) {
     const int64_t tall = round_up(h, LANES);
     for (int64_t x = 0; x < w; ++x) {
         for (int64_t y = 0; y < h; ++y) turned[x * tall + y] = map[y * w + x];
         for (int64_t y = h; y < tall; ++y) turned[x * tall + y] = 0;
     }
     for (int64_t x = 0; x < padded; x += LANES) {
-        for (int64_t k = 0; k < LANES; ++k) {
-            const bool inside = x + k < width;
-            const float* weights = columns + (x + k) * w;
-            const Band band = inside ? band_of(weights, w) : Band{0, 0};
-            for (int64_t y = 0; y < tall; y += LANES) {
+        const int64_t count = width - x < LANES ? width - x : LANES;
+        const Band band = count > 0 ? band_of(columns + x * w, count, w, used) : Band{0, 0};
+        for (int64_t y = 0; y < h; y += LANES) {
+            Vec totals[LANES] = {};
+            for (int64_t k = 0; k < count; ++k) {
+                const float* weights = columns + (x + k) * w;
                 Vec total = {};
                 for (int64_t i = band.first; i < band.last; ++i) total += weights[i] * load(turned + i * tall + y);
-                store(strip + k * tall + y, total);
+                totals[k] = total;
             }
+            transpose(totals);
+            for (int64_t i = 0; i < LANES && y + i < h; ++i) store(widened + (y + i) * padded + x, totals[i]);
         }
-        for (int64_t y = 0; y < h; ++y)
-            for (int64_t k = 0; k < LANES; ++k) widened[y * padded + x + k] = strip[k * tall + y];
     }
 }
 
 // R rows and STEP columns of A_h (M A_w^T), from row y and column x.
 template <int R>
 inline void block(const Scale& scale, int64_t y, int64_t x, int64_t padded, float start, Vec (&out)[R][WIDTH]) {
-    int64_t first = scale.h, last = 0;
-    for (int r = 0; r < R; ++r) {
+    const Band band = scale.bands[y / ROWS];
+    for (int r = 0; r < R; ++r)
         for (int k = 0; k < WIDTH; ++k) out[r][k] = splat(start);
-        if (scale.bands[y + r].first < first) first = scale.bands[y + r].first;
-        if (scale.bands[y + r].last > last) last = scale.bands[y + r].last;
-    }
-    for (int64_t j = first; j < last; ++j) {
+    for (int64_t j = band.first; j < band.last; ++j) {
         const float* from = scale.widened + j * padded + x;
         Vec cells[WIDTH];
         for (int k = 0; k < WIDTH; ++k) cells[k] = load(from + k * LANES);
@@ -120,14 +122,18 @@ void fuse_rows(const Scale* scales, int64_t count, int64_t y, int64_t width, int
 }
 
 bool possible(int64_t count, int64_t h, int64_t w, int64_t height, int64_t width) {
-    const int64_t most = INT32_MAX;
-    return count >= 1 && h >= 1 && w >= 1 && height >= 1 && width >= 1 && h < most && w < most;
+    return count >= 1 && h >= 1 && w >= 1 && height >= 1 && width >= 1;
 }
 
-// Floats of the scratch memory: per scale its widened map, its bands and itself as a `Scale`.
-int64_t scale_floats(int64_t h, int64_t height, int64_t width) {
-    const int64_t bands = sizeof(Band) / sizeof(float) * height;
-    return round_up(h * round_up(width, STEP) + bands, LANES);
+int64_t groups(int64_t height) { return (height + ROWS - 1) / ROWS; }
+
+// Bytes of the scratch memory that one scale keeps, and that `widen` takes.
+int64_t kept(int64_t h, int64_t height, int64_t width) {
+    return round_up((int64_t)sizeof(Band) * groups(height) + 4 * h * round_up(width, STEP), 64);
+}
+
+int64_t passing(int64_t h, int64_t w) {
+    return round_up(4 * (w * round_up(h, LANES) + (h > w ? h : w)), 64);
 }
 
 }  // namespace
@@ -139,8 +145,7 @@ using namespace gonogo;
 GONOGO_API int64_t gonogo_finish_map_workspace(int64_t count, int64_t h, int64_t w, int64_t height, int64_t width,
                                                int) {
     if (!possible(count, h, w, height, width)) return -1;
-    const int64_t strips = (w + LANES) * round_up(h, LANES);
-    return round_up(count * (int64_t)sizeof(Scale), 64) + 4 * (strips + count * scale_floats(h, height, width));
+    return passing(h, w) + count * (kept(h, height, width) + (int64_t)sizeof(Scale));
 }
 
 // sizes holds h, w of each scale, none greater than h, w; fusion: 0 product, 1 sum, 2 mean.
@@ -149,22 +154,24 @@ GONOGO_API int64_t gonogo_finish_map(const float* const* maps, const float* cons
                                      int64_t h, int64_t w, int64_t height, int64_t width, int fusion, void* scratch,
                                      int threads) {
     if (!possible(count, h, w, height, width) || fusion < PRODUCT || fusion > MEAN) return 1;
-    Scale* const scales = (Scale*)scratch;
-    float* const turned = (float*)((char*)scratch + round_up(count * (int64_t)sizeof(Scale), 64));
-    float* const strip = turned + w * round_up(h, LANES);
-    float* next = strip + LANES * round_up(h, LANES);
+    float* const turned = (float*)scratch;
+    int32_t* const used = (int32_t*)(turned + w * round_up(h, LANES));
+    char* next = (char*)scratch + passing(h, w);
+    Scale* const scales = (Scale*)(next + count * kept(h, height, width));
     const int64_t padded = round_up(width, STEP);
     float start = 0;
-    for (int64_t s = 0; s < count; ++s, next += scale_floats(h, height, width)) {
+    for (int64_t s = 0; s < count; ++s, next += kept(h, height, width)) {
         const int64_t own_h = sizes[2 * s], own_w = sizes[2 * s + 1];
         if (own_h < 1 || own_h > h || own_w < 1 || own_w > w) return 1;
-        Band* const bands = (Band*)(next + h * padded);
-        for (int64_t y = 0; y < height; ++y) bands[y] = band_of(rows[s] + y * own_h, own_h);
-        widen(maps[s], own_h, own_w, columns[s], width, padded, turned, strip, next);
-        scales[s] = {rows[s], own_h, bands, next};
+        float* const widened = (float*)next;
+        Band* const bands = (Band*)(widened + h * padded);
+        for (int64_t y = 0; y < height; y += ROWS)
+            bands[y / ROWS] = band_of(rows[s] + y * own_h, height - y < ROWS ? height - y : ROWS, own_h, used);
+        widen(maps[s], own_h, own_w, columns[s], width, padded, turned, used, widened);
+        scales[s] = {rows[s], own_h, bands, widened};
         start += poison(maps[s], own_h * own_w);
     }
-    parallel((height + ROWS - 1) / ROWS, threads, [&](int64_t from, int64_t to, int) {
+    parallel(groups(height), threads, [&](int64_t from, int64_t to, int) {
         for (int64_t y = from * ROWS; y < to * ROWS && y < height; y += ROWS) {
             if (y + ROWS <= height)
                 fuse_rows<ROWS>(scales, count, y, width, padded, fusion, start, map);

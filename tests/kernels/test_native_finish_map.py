@@ -237,3 +237,10 @@ def test_wrong_arguments_are_refused(native_library: Library) -> None:
     for options in ({"fusion": "max"}, {"score": "median"}, {"score": "mean_top", "top": 0.0}):
         with pytest.raises(ValueError, match="expected"):
             as_it_is(cells, **options)
+
+
+def test_arrays_that_may_only_be_read_are_read(native_library: Library) -> None:
+    cells, eye = positive(11, 6, 6), np.eye(6, dtype=np.float32)
+    for array in (cells, eye):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(native.finish_map([cells], [eye], [eye])[0], cells)
