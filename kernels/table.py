@@ -27,6 +27,7 @@ class Kernels:
     neighbour_mean: Callable[..., F32]
     neighbour_regression: Callable[..., F32]
     knn_distance: Callable[..., tuple[F32, Indices]]
+    fill_border: Callable[..., F32]
     finish_map: Callable[..., tuple[F32, float]]
 
 

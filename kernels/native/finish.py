@@ -17,14 +17,20 @@ _SCORE_MAP = Kernel("score_map", "pppnnnii", 2)
 
 
 def fill_border(
-    errors: F32, size: tuple[int, int], ring: int, mode: Literal["min", "edge"], out: F32 | None = None
+    errors: F32,
+    size: tuple[int, int],
+    ring: int,
+    mode: Literal["min", "edge"],
+    out: F32 | None = None,
+    threads: int = 1,
 ) -> F32:
-    """As in `reference`, float32 only; `out` (h, w) receives the grid where given."""
+    """As in `reference`, float32 only; `out` (h, w) receives the grid where given; one thread is enough."""
     errors = checked("fill_border", "errors", errors, 2)
     cut = check_border(errors.shape, size, ring, mode)
     grid = result("fill_border", size, out)
     rows, columns = errors.shape
-    _FILL_BORDER((rows, columns, cut), errors, grid, rows, columns, cut, ring, int(mode == "edge"), threads=1)
+    how = (rows, columns, cut, ring, int(mode == "edge"))
+    _FILL_BORDER((rows, columns, cut), errors, grid, *how, threads=threads)
     return grid
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import Kernels, anchor_indices, fill_border
+from kernels import Kernels, anchor_indices
 
 from ..bundle import GrnrHead
 from ..errors import BundleError
@@ -60,7 +60,7 @@ class HostGrnr:
         ring, height, width = self._part.rings[i], pooled.shape[0], pooled.shape[1]
         errors = {"selected": self._selected, "raster": self._raster, "nearest": self._nearest}
         inner = errors[self._part.target](pooled, ring, self._arrays.get(f"bank_{i}"))
-        return fill_border(inner, (height, width), ring, self._part.fill)
+        return self._kernels.fill_border(inner, (height, width), ring, self._part.fill)
 
     def _selected(self, pooled: F32, ring: int, bank: F32 | None) -> F32:
         """One global vector: the mean of the most typical cells; the ring takes part, as in the paper."""

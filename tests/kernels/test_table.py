@@ -31,4 +31,5 @@ def test_both_forms_take_the_same_arguments() -> None:
         assert found is pooled
         errors = kernels.neighbour_regression(found, mean, 0.995, 1e-5)
         assert errors.shape == (6, 7)
+        assert kernels.fill_border(errors, (8, 9), 1, "edge").shape == (8, 9)
         assert kernels.preprocess(np.zeros((9, 9), np.uint8), (4, 4), (0, 0, 0), (1, 1, 1)).shape == (3, 4, 4)
