@@ -19,7 +19,7 @@ from runtime.bundle import Bundle, GrnrHead, load_bundle
 from runtime.detector import HostDetector
 from runtime.errors import InspectionError
 from runtime.head import Head
-from runtime.heads import open_head
+from runtime.heads import host_kernels, open_head
 from runtime.images.dataset import load_dataset
 from runtime.images.files import load_image
 from runtime.measure.evaluation import Evaluation, judge_file
@@ -85,8 +85,10 @@ def _bundle(case: Case, data: Path, weights: Path | None, out: Path) -> Bundle:
 def _judge(ready: Sequence[tuple[Case, Bundle]], data: Path, run: Run) -> list[Row]:
     first, bundle = ready[0]
     dataset = load_dataset(data / first.set, first.limit)
-    heads = Heads([open_head(b) for _, b in ready])
-    detector = HostDetector(bundle.manifest.preprocessing, open_network("onnxruntime", bundle), heads)
+    kernels = host_kernels()
+    heads = Heads([open_head(b, kernels) for _, b in ready])
+    network = open_network("onnxruntime", bundle)
+    detector = HostDetector(bundle.manifest.preprocessing, network, heads, kernels)
     evaluations = [Evaluation(_thresholds(b)) for _, b in ready]
     for sample in dataset.samples:
         image, prediction, _ = judge_file(detector, sample.path)

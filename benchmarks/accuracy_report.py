@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnx")
 DECIDES = (
     "kernels/*.py",
+    "kernels/native/*.cpp",
     "export/networks/*.py",
     "export/bundling.py",
     "export/draft.py",
