@@ -24,7 +24,15 @@ X86 = {
 ARM: dict[str, list[str]] = {"neon": []}
 SETS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 # Not -ffast-math: NaN must stay NaN, and sums keep the order in which they are written.
-FLAGS = ["-O3", "-g0", "-std=c++17", "-Wextra", "-Wno-maybe-uninitialized", "-fvisibility=hidden"]
+FLAGS = [
+    "-O3",
+    "-g0",
+    "-std=c++17",
+    "-Wextra",
+    "-Wno-maybe-uninitialized",
+    "-Wno-uninitialized",
+    "-fvisibility=hidden",
+]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 
 

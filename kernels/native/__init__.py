@@ -7,7 +7,7 @@ call of the same sizes allocates none. The GIL is released while a kernel runs. 
 """
 
 from .distance import distance_map
-from .features import neighbour_mean, pool_norm, select_global
+from .features import distance_rowsum, neighbour_mean, pool_norm, select_global
 from .finish import fill_border, finish_map
 from .library import Library, libraries, library, using
 from .neighbours import knn_distance
@@ -17,6 +17,7 @@ from .resize import preprocess
 __all__ = [
     "Library",
     "distance_map",
+    "distance_rowsum",
     "fill_border",
     "finish_map",
     "knn_distance",

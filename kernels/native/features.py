@@ -10,6 +10,7 @@ from .. import reference
 from ..arrays import F32, Indices
 from .library import Kernel, checked, result
 
+_DISTANCE_ROWSUM = Kernel("distance_rowsum", "ppnn", 2)
 _POOL_NORM = Kernel("pool_norm", "ppppnnn", 3)
 _SELECT_GLOBAL = Kernel("select_global", "ppppnnn", 3)
 _NEIGHBOUR_MEAN = Kernel("neighbour_mean", "pppnnnn", 4)
@@ -60,4 +61,12 @@ def neighbour_mean(bank: F32, indices: Indices, threads: int = 1) -> F32:
     means = np.empty((len(indices), bank.shape[1]), np.float32)
     sizes = (len(indices), *bank.shape, indices.shape[1])
     _NEIGHBOUR_MEAN(sizes, bank, np.ascontiguousarray(indices), means, *sizes, threads=threads)
+    return means
+
+
+def distance_rowsum(features: F32, threads: int = 1) -> F32:
+    """As in `reference`, float32 only; no distance is stored."""
+    features = checked("distance_rowsum", "features", features, 2)
+    means = np.empty(len(features), np.float32)
+    _DISTANCE_ROWSUM(features.shape, features, means, *features.shape, threads=threads)
     return means

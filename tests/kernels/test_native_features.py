@@ -103,3 +103,38 @@ def test_neighbour_mean_refuses_an_index_outside_the_bank(native_library: Librar
         native.neighbour_mean(np.ones((5, 3), np.float32), np.array([[0, index]]))
     with pytest.raises(ValueError, match="expected int64"):
         native.neighbour_mean(np.ones((5, 3), np.float32), np.array([[0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("n", "channels"), [(1, 1), (2, 3), (95, 7), (96, 26), (97, 26), (300, 17), (385, 130), (600, 5)]
+)
+def test_distance_rowsum_agrees(native_library: Library, n: int, channels: int) -> None:
+    features = np.random.default_rng(8).normal(3, 1, (n, channels)).astype(np.float32)
+    found = native.distance_rowsum(features)
+    # Squares are exact to 2^-24 of the centred norms; distances are about as long as these.
+    np.testing.assert_allclose(found, reference.distance_rowsum(features.astype(np.float64)), rtol=2e-6)
+    for threads in (2, 5, 64):
+        np.testing.assert_array_equal(native.distance_rowsum(features, threads=threads), found)
+
+
+def test_distance_rowsum_selects_the_same_cells_of_a_nearly_constant_image(native_library: Library) -> None:
+    noise = np.random.default_rng(9).normal(0, 1e-3, (400, 64))
+    features = (100 + noise).astype(np.float32)
+    found = np.argsort(native.distance_rowsum(features), kind="stable")[:40]
+    expected = np.argsort(reference.distance_rowsum(features.astype(np.float64)), kind="stable")[:40]
+    assert len(set(found) & set(expected)) >= 39
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, 3e4])
+def test_distance_rowsum_of_a_constant_image_is_next_to_nothing(
+    native_library: Library, value: float
+) -> None:
+    found = native.distance_rowsum(np.full((200, 26), value, np.float32))
+    assert np.isfinite(found).all()
+    assert (found <= 1e-3 * value).all()
+
+
+def test_distance_rowsum_passes_on_what_is_not_a_number(native_library: Library) -> None:
+    features = np.random.default_rng(10).normal(size=(200, 26)).astype(np.float32)
+    features[150, 3] = np.nan
+    assert np.isnan(native.distance_rowsum(features)).all()
