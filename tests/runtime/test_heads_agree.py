@@ -94,12 +94,13 @@ def assert_alike(bundle: Bundle, features: dict[str, F32], form: str, target: Ta
     """FP32 against float64: 1e-5 relative mean, the arg-max equal or tied within as much.
 
     Where windows are nearly dependent (a regular weave, 26 smooth channels) float32 costs the reference
-    more than that; no form may then be further from float64 than 1.5 times the reference.
+    more than that; no form may then be further from float64 than 1.5 times the reference. Of cells that tie
+    exactly (flat areas of a printed board) rounding chooses the `selected` ones: 1e-4 there.
     """
     expected, peak_of = judge(bundle, features, "float64", target)
     rounding = np.abs(judge(bundle, features, "reference", target)[0] - expected).mean() / expected.mean()
-    tolerance = max(1e-5, 1.5 * float(rounding))
-    assert tolerance < 1e-4
+    tolerance = max(1e-4 if target == "selected" else 1e-5, 1.5 * float(rounding))
+    assert tolerance <= 1e-4
     found, score = judge(bundle, features, form, target)
     assert np.abs(found - expected).mean() <= tolerance * expected.mean()
     assert expected.flat[int(found.argmax())] >= (1 - tolerance) * expected.max()
