@@ -38,7 +38,7 @@ from runtime.process import quicken_threads
 from runtime.verbs.doctor import demo_bundle
 
 RESULTS = Path(__file__).parent / "results" / "station.json"
-RATES = (30, 45, 60, 75, 90)
+RATES = (30, 45, 60, 75, 90, 120, 150)
 WIDTH, HEIGHT = 1280, 1024
 
 
