@@ -56,7 +56,9 @@ def commit() -> str | None:
         return None
     try:
         found = _git("rev-parse", "HEAD")[:12]
-        return (found + ("+" if _git("status", "--porcelain", "-uno") else "")) or None
+        # Results are written while a benchmark runs: they are no change of what is measured.
+        changed = _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+        return (found + ("+" if changed else "")) or None
     except OSError:
         return None
 
