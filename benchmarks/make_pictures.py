@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -56,7 +57,7 @@ def _write_sheet(sheet: Path, out: Path) -> None:
 
 
 def _write_still(demo: Demo, report: Report, out: Path) -> None:
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Panel(f"gonogo demo: {demo.web.texture} web, {demo.rate_hz:g} parts/s").render(report))
     console.save_svg(str(out), title="gonogo demo")
 
