@@ -1,6 +1,6 @@
 """Makes the README's pictures by playing the demo: what was rejected, and a still of the live table.
 
-    python -m benchmarks.make_pictures
+python -m benchmarks.make_pictures
 """
 
 from __future__ import annotations
