@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest import Call, Entrant, Row
-from kernels import reference
+from kernels import Kernels, open_kernels
 from kernels.arrays import F32, Floats
 from kernels.matrices import finish_matrix
 
 from .compare import relative_map
+from .ours import native_call
 from .threads import one_thread_torch
 
 SHAPES = ((40, 512, 3), (20, 1024, 2))
@@ -40,24 +41,30 @@ def _make() -> Scales:
     return Scales(features, [finish_matrix(n, SIDE, SIDE - 2 * CROP, SIGMA, CROP) for n, _, _ in SHAPES])
 
 
-def _head(given: Scales, features: list[Floats]) -> Any:
+def _head(given: Scales, features: list[Floats], kernels: Kernels) -> Any:
     maps = []
     for (n, _, ring), feature in zip(SHAPES, features, strict=True):
-        pooled, _, _ = reference.pool_norm(feature)
+        pooled, _, _ = kernels.pool_norm(feature)
         flat = pooled.reshape(n * n, -1)
-        _, target = reference.select_global(flat, reference.distance_rowsum(flat), COUNT)
-        errors = reference.neighbour_regression(pooled, target, BLEND)
-        maps.append(reference.fill_border(errors, (n, n), ring, "min"))
-    return reference.finish_map(maps, given.matrices, given.matrices)
+        _, target = kernels.select_global(flat, kernels.distance_rowsum(flat), COUNT)
+        errors = kernels.neighbour_regression(pooled, target, BLEND)
+        maps.append(kernels.fill_border(errors, (n, n), ring, "min"))
+    return kernels.finish_map(maps, given.matrices, given.matrices)
 
 
 def _reference(given: Scales) -> Call:
-    return lambda: _head(given, list(given.features))
+    kernels = open_kernels("reference")
+    return lambda: _head(given, list(given.features), kernels)
+
+
+def _native(given: Scales) -> Call:
+    kernels = open_kernels()
+    return native_call(lambda: _head(given, list(given.features), kernels))
 
 
 def _oracle(given: Scales) -> Any:
     """The same head on float64 features."""
-    return _head(given, [feature.astype(np.float64) for feature in given.features])
+    return _head(given, [feature.astype(np.float64) for feature in given.features], open_kernels("reference"))
 
 
 def _published(given: Scales) -> Call:
@@ -146,6 +153,7 @@ ROWS = [
         target=">= 10 x the published procedure with AVX2, >= 30 x with AMX; map within 1e-3 of float64",
         make=_make,
         entrants=(
+            Entrant("native", "native", _native),
             Entrant("reference", "reference", _reference),
             Entrant("published, torch", "peer", _published, "from its formulas, cdist, 40 products"),
             Entrant("our algebra, torch", "peer", _simplified, "one mean vector, Cholesky, matrices"),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest import Call, Entrant, Row
-from kernels import reference
+from kernels import native, reference
 from kernels.arrays import F32, U8
 
 from .compare import relative_map
+from .ours import native_call
 from .threads import one_thread_cv2, one_thread_openvino, one_thread_torch
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,6 +29,11 @@ def _make() -> U8:
 def _reference(image: U8) -> Call:
     out = np.empty((3, SIDE, SIDE), np.float32)
     return lambda: reference.preprocess(image, (SIDE, SIDE), MEAN, STD, None, out)
+
+
+def _native(image: U8) -> Call:
+    out = np.empty((3, SIDE, SIDE), np.float32)
+    return native_call(lambda: native.preprocess(image, (SIDE, SIDE), MEAN, STD, None, out))
 
 
 def _torch(image: U8) -> Call:
@@ -98,6 +104,7 @@ ROWS = [
         target=">= 2.5 x the best antialiased peer",
         make=_make,
         entrants=(
+            Entrant("native", "native", _native),
             Entrant("reference", "reference", _reference),
             Entrant("torch", "peer", _torch, "interpolate on channels-last uint8, bilinear, antialias"),
             Entrant("cv2", "peer", _cv2_area, "INTER_AREA, then normalised per plane"),

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest import Call, Entrant, Row
-from kernels import reference
+from kernels import native, reference
 from kernels.arrays import F32
 
 from .compare import relative_map
+from .ours import native_call
 from .threads import one_thread_torch
 
 RIDGE = 1e-5
@@ -118,6 +119,10 @@ def _window_reference(given: Window) -> Call:
     return lambda: reference.neighbour_regression(given.features, given.target, given.blend, RIDGE)
 
 
+def _window_native(given: Window) -> Call:
+    return native_call(lambda: native.neighbour_regression(given.features, given.target, given.blend, RIDGE))
+
+
 def _gathered(given: Window, module: Any, features: Any) -> Any:
     """(n, 8, C) neighbours of every inner cell, in raster order."""
     h, w, channels = features.shape
@@ -180,6 +185,7 @@ ROWS = [
         target=">= 12 x numpy, >= 4 x numba, as for free systems",
         make=_window,
         entrants=(
+            Entrant("native", "native", _window_native),
             Entrant("reference", "reference", _window_reference),
             Entrant("numpy", "peer", _window_numpy, "neighbours gathered, batched matmul and linalg.solve"),
             Entrant("torch", "peer", _window_torch, "neighbours gathered, bmm and Cholesky"),
