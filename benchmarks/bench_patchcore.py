@@ -171,7 +171,8 @@ def _weights(folder: Path, backbone: str) -> Path:
 def _words(arguments: argparse.Namespace) -> list[str]:
     """The command line with its folders by role: where they lay on this machine helps nobody."""
     words = sys.argv[1:]
-    for role, folder in (("DATA", arguments.data), ("WEIGHTS", arguments.weights)):
+    roles = {"DATA": arguments.data, "WEIGHTS": arguments.weights, "OUTPUT": arguments.output}
+    for role, folder in roles.items():
         words = [word.replace(str(folder), role) for word in words]
     return words
 

@@ -87,12 +87,12 @@ def save_rows(report: PatchcoreReport, folder: Path) -> None:
     ordered = PatchcoreReport(report.run, sorted(report.rows, key=lambda row: row.key))
     write_text(_file(folder), msgspec.json.format(msgspec.json.encode(ordered), indent=1).decode() + "\n")
     page = folder / "accuracy.md"
-    before = page.read_text("utf-8").partition(_TITLE + "\n")[0] if page.exists() else ""
+    before = page.read_text("utf-8").partition("\n" + _TITLE)[0] if page.exists() else ""
     write_text(page, before + patchcore_section(folder))
 
 
 def patchcore_section(folder: Path) -> str:
-    """The section of the page, as Markdown; empty where nothing was measured."""
+    """The section of the page, as Markdown after a blank line; empty where nothing was measured."""
     report = load_rows(folder)
     if not report.rows:
         return ""
@@ -106,7 +106,7 @@ def patchcore_section(folder: Path) -> str:
         _rows(report.rows),
         "\n".join(notes),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _origin(report: PatchcoreReport) -> str:
