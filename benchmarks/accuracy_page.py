@@ -46,7 +46,8 @@ def to_page(report: Report) -> str:
         kind = report.head.kinds.get(name, "unknown kind")
         parts += [f"## {name} ({kind})", *_set_lines([row for row in plain if row.set == name])]
     parts += _tried([row for row in rows if not row.shots and row.preset == "default"], textures)
-    parts.append("\n".join(f"- {row.key}: {row.error}" for row in rows if row.error is not None))
+    refused = [f"- {row.key}: {row.error}" for row in rows if row.error is not None]
+    parts += ["## Refused by the export", "\n".join(refused)] if refused else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
