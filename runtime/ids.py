@@ -9,6 +9,9 @@ import time
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DICE = random.Random()
+"""Unique, not secret: seeded by the system once, instead of a system call per part. Our own, since anybody
+may seed the common one, and two stations would then give the same names."""
 
 
 def check_id(what: str, value: str) -> None:
@@ -27,6 +30,5 @@ def new_ulid() -> str:
 
     Source: github.com/ulid/spec.
     """
-    # Unique, not secret: a generator seeded by the system at the start, instead of a system call per part.
-    value = time.time_ns() // 1_000_000 << 80 | random.getrandbits(80)
+    value = time.time_ns() // 1_000_000 << 80 | _DICE.getrandbits(80)
     return "".join(CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))

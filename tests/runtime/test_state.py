@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 
@@ -70,3 +71,11 @@ def test_a_ulid_is_unique_and_holds_the_time_in_ms() -> None:
         for digit in each[:10]:
             stamp_ms = 32 * stamp_ms + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(digit)
         assert before_ms <= stamp_ms <= after_ms
+
+
+def test_seeding_the_common_generator_does_not_repeat_a_name() -> None:
+    names = []
+    for _ in range(2):
+        random.seed(7)
+        names.append(new_ulid()[10:])  # without the clock
+    assert names[0] != names[1]
