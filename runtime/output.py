@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from .errors import ConfigError
 
 
@@ -57,6 +59,15 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigError(f"{path}: {_reason(error)}; expected a place to write") from None
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a struct, or anything else that msgspec encodes, as JSON for people to read too.
+
+    Raises:
+        ConfigError: as `write_text`.
+    """
+    write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
 
 
 def _umask() -> int:

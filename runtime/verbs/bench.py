@@ -16,8 +16,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from kernels import FORMS
-
 from ..bundle import load_bundle
 from ..errors import ConfigError
 from ..heads import host_kernels
@@ -25,10 +23,11 @@ from ..measure.cadence import Cadence, CadenceFigures, measure
 from ..measure.latency import QUANTILES, needed_samples
 from ..measure.machine import Machine, this_machine
 from ..measure.metronome import camera_images
-from ..networks import NETWORKS, check_threads
-from ..output import require_writable, write_text
+from ..networks import check_threads
+from ..output import require_writable, write_json
 from ..process import quicken_threads
 from ..recipe import load_recipe
+from .engine_arguments import add_engine_arguments
 
 LEAST_FRAMES = needed_samples(QUANTILES["p50"])
 
@@ -61,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idle", type=float, default=1.0, metavar="S", help="pause before a first frame (1)")
     parser.add_argument("--recipe", type=Path, help="inspect its region and mask")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures to a file")
-    parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels, 1..64")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console.print(_head(bench), style="dim", highlight=False, soft_wrap=True)
     if arguments.json is not None:
-        write_text(arguments.json, msgspec.json.format(msgspec.json.encode(bench), indent=1).decode() + "\n")
+        write_json(arguments.json, bench)
     return int(any(figures.failed for figures in runs))
 
 

@@ -17,17 +17,14 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
-from kernels import FORMS
-
 from ..bundle import Bundle, load_bundle
 from ..errors import ConfigError
 from ..images.files import list_images
 from ..measure.calibration import Calibration, calibrate, needed_images
 from ..measure.evaluation import judge_file
-from ..networks import NETWORKS
-from ..opening import open_detector
 from ..output import require_writable, write_text
 from ..recipe import Recipe, load_recipe
+from .engine_arguments import add_engine_arguments, open_chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="recipe to write")
     parser.add_argument("--recipe", type=Path, help="take region, mask, id and deadline from this recipe")
     parser.add_argument("--force", action="store_true", help="replace an existing recipe")
-    parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -129,7 +124,7 @@ def _scores(
     arguments: argparse.Namespace, bundle: Bundle, recipe: Recipe | None, paths: Sequence[Path]
 ) -> list[float]:
     """Score of every image, through the same region and mask as in use."""
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
+    detector = open_chosen(arguments, bundle, recipe)
     console = Console(stderr=True)
     bar = track(paths, "calibrate", console=console, transient=True, disable=not console.is_terminal)
     try:

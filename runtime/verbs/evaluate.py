@@ -15,8 +15,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kernels import FORMS
-
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
@@ -27,11 +25,10 @@ from ..images.overlay import outcome_label, overlay
 from ..measure.evaluation import evaluate, judge_file
 from ..measure.figures import Estimate, ImageResult, Summary
 from ..measure.metrics import RESAMPLES
-from ..networks import NETWORKS
-from ..opening import open_detector
 from ..output import make_folder, require_writable, write_text
 from ..recipe import load_recipe
 from ..verdict import Thresholds, decide
+from .engine_arguments import add_engine_arguments, open_chosen
 
 METHOD = {
     "interval": f"95 % percentile bootstrap over images, {RESAMPLES} resamples, seed 0, good and defective "
@@ -51,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlays", type=Path, metavar="DIR", help="write an overlay PNG per image")
     parser.add_argument("--recipe", type=Path, help="inspect its region, report its threshold's errors")
     parser.add_argument("--limit", type=int, metavar="N", help="N images per kind, evenly spread")
-    parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle, dataset = load_bundle(arguments.bundle), load_dataset(arguments.dataset, arguments.limit)
     recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
     thresholds = None if recipe is None else recipe.thresholds
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
+    detector = open_chosen(arguments, bundle, recipe)
     try:
         evaluation = evaluate(detector, _bar(dataset.samples, "evaluate"), thresholds)
         summary = evaluation.summary()

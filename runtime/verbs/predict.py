@@ -7,19 +7,16 @@ import json
 import math
 from pathlib import Path
 
-from kernels import FORMS
-
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
 from ..frame import U8
 from ..images.files import list_images, load_image, save_image
 from ..images.overlay import outcome_label, overlay
-from ..networks import NETWORKS
-from ..opening import open_detector
 from ..prediction import Prediction
 from ..recipe import Recipe, load_recipe
 from ..verdict import Judgement, Thresholds, decide
+from .engine_arguments import add_engine_arguments, open_chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, help="judge with its threshold, region and mask")
     parser.add_argument("--save", type=Path, metavar="DIR", help="write an overlay PNG per image")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
-    parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = _overlay_names(paths) if save is not None else {}
     if save is not None:
         _make_folder(save)
-    detector = open_detector(bundle, recipe, arguments.backend, arguments.threads, head=arguments.head)
+    detector = open_chosen(arguments, bundle, recipe)
     for path in paths:
         target = None if save is None else save / names[path]
         _predict(detector, path, _thresholds(bundle, recipe), target, arguments.json)

@@ -8,26 +8,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from kernels import FORMS
-
 from ..bundle import load_bundle
-from ..networks import NETWORKS
-from ..opening import open_detector
 from ..selftest import check_golden
+from .engine_arguments import add_engine_arguments, open_chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
-    parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints one row per golden image; 0 when all pass, else 1."""
     bundle = load_bundle(arguments.bundle)
-    detector = open_detector(bundle, None, arguments.backend, arguments.threads, head=arguments.head)
+    detector = open_chosen(arguments, bundle)
     results = check_golden(bundle, detector)
     detector.close()
     part = bundle.manifest.golden
