@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from . import native, reference
 from .arrays import F32, Indices
@@ -45,13 +45,7 @@ def open_kernels(form: Form | None = None, threads: int = 1) -> Kernels:
         raise ValueError(loaded.reason)
     if form == "reference" or loaded.functions is None:
         return Kernels("reference", *(getattr(reference, name) for name in _NAMES))
-    return Kernels("native", *(_native(name, threads) for name in _NAMES))
+    return Kernels("native", *(partial(getattr(native, name), threads=threads) for name in _NAMES))
 
 
 _NAMES = [field.name for field in fields(Kernels)][1:]
-
-
-def _native(name: str, threads: int) -> Callable[..., Any]:
-    """A kernel that has no native form yet is the reference's."""
-    kernel = getattr(native, name, None)
-    return getattr(reference, name) if kernel is None else partial(kernel, threads=threads)

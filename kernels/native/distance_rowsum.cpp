@@ -85,7 +85,8 @@ void add_distances(const Cells& cells, const float* scores, int64_t row, int64_t
         store(column_sums + v * LANES, load(column_sums + v * LANES) + columns[v]);
 }
 
-// All distances between two blocks, the first not behind the second: it then has no cells beyond the last. Of a block with itself both halves, by rows alone.
+// All distances between two blocks, the first not behind the second: it then has no cells beyond the last. Of a
+// block with itself both halves, by rows alone.
 void add_pair(const Cells& cells, int64_t row_block, int64_t column_block) {
     float unused[BLOCK], scores[TILE_ROWS * PANEL], least[TILE_ROWS * LANES];
     float* const row_sums = cells.sums_of(row_block, column_block);
