@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from benchmarks.accuracy_common import weights_file
 from export.methods.grnr import GrnrExport
 from runtime.bundle import GrnrHead
-from runtime.errors import ConfigError
 from runtime.images.dataset import train_good
 
 
@@ -92,7 +92,7 @@ class Case:
         """
         config = {"method": "grnr", "id": self.set, "backbone": self.backbone, "preset": self.preset}
         if self.backbone != "filter_bank":
-            config["weights"] = str(_weights(weights, self.backbone).resolve())
+            config["weights"] = str(weights_file(weights, self.backbone))
         return msgspec.convert({**config, **self._change.settings}, GrnrExport)
 
     def changed(self, head: GrnrHead) -> GrnrHead:
@@ -126,10 +126,3 @@ def grouped(cases: Iterable[Case]) -> list[list[Case]]:
 def can_draw(path: Path, shots: int) -> bool:
     """Whether a set has that many good images to draw from."""
     return (path / "train" / "good").is_dir() and len(train_good(path)) >= shots
-
-
-def _weights(folder: Path | None, backbone: str) -> Path:
-    found = [] if folder is None else sorted(folder.glob(f"{backbone}_*.npz"))
-    if not found:
-        raise ConfigError(f"{folder}: no {backbone}_*.npz; give --weights, or leave it out of --backbones")
-    return found[0]

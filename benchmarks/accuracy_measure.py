@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy_cases import Case
+from benchmarks.accuracy_common import cpu_ms
 from benchmarks.accuracy_report import Row, Run
 from export.bundling import export_bundle
 from runtime.bundle import Bundle, GrnrHead, load_bundle
@@ -29,9 +29,6 @@ from runtime.opening import open_detector
 from runtime.verdict import Thresholds
 
 F32 = NDArray[np.float32]
-
-TIMED = 20
-"""Images whose processor time is taken."""
 
 
 class Heads:
@@ -122,11 +119,7 @@ def _cpu_ms(case: Case, bundle: Bundle, paths: Sequence[Path]) -> float | None:
     """Median processor time of the detector on TIMED images, evenly picked, ms; zero-shot rows only."""
     if case.shots or case.variant:
         return None
-    detector, times = open_detector(bundle), []
-    for i in np.linspace(0, len(paths) - 1, min(len(paths), TIMED)).astype(int):
-        image = load_image(paths[i])
-        start = time.process_time()
-        detector.predict(image)
-        times.append((time.process_time() - start) * 1000)
+    detector = open_detector(bundle)
+    spent = cpu_ms(detector, paths)
     detector.close()
-    return float(np.median(times))
+    return spent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
+from benchmarks.accuracy_common import interval
 from benchmarks.accuracy_report import Report, Row, Run
 from runtime.measure.figures import Estimate, Summary
 
@@ -97,7 +98,7 @@ def _zero_table(rows: Sequence[Row]) -> str:
         s = row.summary
         figures = [None] * 4 if s is None else [s.image_auroc, s.pixel_auroc, s.aupro, s.f1_max]
         time = "-" if row.cpu_ms is None else f"{row.cpu_ms:.0f}"
-        cells.append([row.backbone, row.preset, *map(_interval, figures), _excluded(s), time])
+        cells.append([row.backbone, row.preset, *map(interval, figures), _excluded(s), time])
     names = ["backbone", "preset", "image AUROC", "pixel AUROC", "AUPRO", "F1-max", "excluded", "CPU ms"]
     return _table(names, cells)
 
@@ -169,10 +170,6 @@ def _table(names: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
 
 def _plain(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _range(estimates: Sequence[Estimate | None]) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-import shlex
-import subprocess
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.accuracy_common import code_digest, data_digest, files_of
 from runtime.errors import ConfigError
 from runtime.measure.figures import Summary
-from runtime.measure.machine import processor
-from runtime.output import make_folder, write_text
+from runtime.measure.machine import commit, processor
+from runtime.output import make_folder, write_json
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnx")
 DECIDES = (
     "kernels/*.py",
@@ -89,31 +85,24 @@ class Report(msgspec.Struct, frozen=True):
     rows: list[Row]
 
 
-def machine(data: Path, words: Sequence[str]) -> Run:
+def machine(data: Path, command: str) -> Run:
     """Facts of this run.
 
     Raises:
         ConfigError: the data folder has no SHA256SUMS or no sets.json.
     """
     try:
-        sums = hashlib.sha256((data / "SHA256SUMS").read_bytes()).hexdigest()
         sets = msgspec.json.decode((data / "sets.json").read_bytes(), type=dict[str, _Set])
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(
-            f"{data}: {error}; expected SHA256SUMS (from sha256sum) and sets.json with the kind of every set"
-        ) from None
-    files = _deciding_files()
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    changed = _git("status", "--porcelain", "--", *(str(path) for path in files))
+        raise ConfigError(f"{data}: {error}; expected sets.json with the kind of every set") from None
+    files = files_of(DECIDES)
     return Run(
-        commit=_git("rev-parse", "HEAD")[:12] + ("+" if changed else ""),
-        code=digest.hexdigest(),
-        data=sums,
+        commit=commit(["--", *map(str, files)]) or "unknown",
+        code=code_digest(files),
+        data=data_digest(data),
         machine=f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        command=f"python -m benchmarks.bench_accuracy {shlex.join(words)}",
+        command=command,
         kinds={name: entry.kind for name, entry in sets.items()},
     )
 
@@ -135,14 +124,4 @@ def load_rows(path: Path) -> list[Row]:
 def save_report(report: Report, path: Path) -> None:
     """Writes run and rows."""
     make_folder(path.parent)
-    text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
-    write_text(path, text + "\n")
-
-
-def _deciding_files() -> list[Path]:
-    return sorted(path for pattern in DECIDES for path in ROOT.glob(pattern))
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or ("unknown" if words[0] == "rev-parse" else "")
+    write_json(path, report)

@@ -23,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.accuracy_cases import VARIANTS, Case, can_draw, grouped
+from benchmarks.accuracy_common import add_arguments, command, in_short
 from benchmarks.accuracy_measure import measure
 from benchmarks.accuracy_page import to_page
 from benchmarks.accuracy_report import Report, Row, Run, load_rows, machine, save_report
@@ -34,14 +35,13 @@ BACKBONES = ("filter_bank", "resnet18", "resnet50v2", "mobilenet_v2")
 FEW_BACKBONES = ("filter_bank", "resnet18")
 PRESETS = ("default", "paper")
 SHOTS = (5, 10)
-HERE = Path(__file__).parent
 RESULTS = Path("results") / "accuracy.json"
 
 
 def main() -> int:
     """Measures every row that is missing and writes the report."""
     arguments = _arguments()
-    run = machine(arguments.data, _words(arguments))
+    run = machine(arguments.data, command("bench_accuracy", arguments))
     rows = {row.key: row for row in load_rows(arguments.output / RESULTS)}
     fresh = {key for key, row in rows.items() if (row.data, row.code) == (run.data, run.code)}
     cases = [case for case in _cases(arguments) if case.key not in fresh]
@@ -49,7 +49,7 @@ def main() -> int:
     for row in _measure_all(grouped(cases), run, arguments):
         rows[row.key] = row
         _save(run, rows, arguments.output)
-        print(f"{row.key}: {row.error or _short(row)}", flush=True)
+        print(f"{row.key}: {in_short(row.summary) if row.summary else row.error}", flush=True)
     _save(run, rows, arguments.output)
     return 0
 
@@ -103,28 +103,9 @@ def _variants(arguments: argparse.Namespace, name: str) -> Iterator[Case]:
             yield Case(name, backbone, "default", variant=variant, limit=arguments.limit)
 
 
-def _words(arguments: argparse.Namespace) -> list[str]:
-    """The command line with its folders by role: where they lay on this machine helps nobody."""
-    words = sys.argv[1:]
-    roles = {"DATA": arguments.data, "WEIGHTS": arguments.weights, "OUTPUT": arguments.output}
-    for role, folder in roles.items():
-        words = [word if folder is None else word.replace(str(folder), role) for word in words]
-    return words
-
-
-def _short(row: Row) -> str:
-    assert row.summary is not None
-    names = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
-    estimates = {name: getattr(row.summary, name) for name in names}
-    return ", ".join(f"{name} {e.value:.3f}" for name, e in estimates.items() if e is not None)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", type=Path, metavar="DIR")
-    parser.add_argument("--sets", nargs="+", metavar="SET")
-    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES)
+    add_arguments(parser, BACKBONES)
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
     parser.add_argument(
         "--shots", nargs="*", type=int, default=SHOTS, help="good images; none: zero-shot only"
@@ -133,7 +114,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--variants", action="store_true", help="also every change that was tried")
     parser.add_argument("--limit", type=int, help="images per kind, for a quick look")
     parser.add_argument("--workers", type=int, choices=(1, 2), default=2)
-    parser.add_argument("--output", type=Path, default=HERE, help="folder of accuracy.md and results/")
     return parser.parse_args()
 
 

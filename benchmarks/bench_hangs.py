@@ -28,7 +28,7 @@ import zmq
 from runtime.assembly import WARM_RUNS
 from runtime.bus.client import Client
 from runtime.measure.machine import Machine, this_machine
-from runtime.output import write_text
+from runtime.output import write_json, write_text
 from runtime.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +115,7 @@ def main() -> int:
         grace_ms=GRACE_MS,
         rows=rows,
     )
-    write_text(RESULTS, msgspec.json.format(msgspec.json.encode(result), indent=1).decode() + "\n")
+    write_json(RESULTS, result)
     before, rest = PAGE.read_text("utf-8").split(MARKS[0])
     write_text(PAGE, before + MARKS[0] + page(result) + MARKS[1] + rest.split(MARKS[1])[1])
     print(page(result))

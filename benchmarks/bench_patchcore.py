@@ -10,9 +10,7 @@ page accuracy.md. A row is measured again when the data or the code that decides
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -24,8 +22,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import msgspec
-import numpy as np
 
+from benchmarks.accuracy_common import (
+    add_arguments,
+    code_digest,
+    command,
+    cpu_ms,
+    data_digest,
+    files_of,
+    in_short,
+    weights_file,
+)
 from benchmarks.patchcore_report import PatchcoreReport, PatchcoreRow, PatchcoreRun, load_rows, save_rows
 from export.bundling import export_fitted
 from export.draft import draft_bundle
@@ -33,12 +40,10 @@ from export.fitted import Fitted
 from export.fitting import ImageFiles, fit_method
 from export.methods.patchcore import PatchcoreExport
 from runtime.bundle import Bundle, load_bundle
-from runtime.detector import Detector
 from runtime.errors import ConfigError, InspectionError
 from runtime.images.dataset import load_dataset, train_good
-from runtime.images.files import load_image
 from runtime.measure.evaluation import evaluate
-from runtime.measure.machine import ROOT, this_machine
+from runtime.measure.machine import this_machine
 from runtime.opening import open_detector
 from runtime.verdict import Thresholds
 
@@ -64,9 +69,6 @@ DECIDES = (
     "runtime/measure/*.py",
 )
 """Source files whose change makes a row stale."""
-TIMED = 20
-"""Images whose processor time is taken."""
-HERE = Path(__file__).parent
 
 
 def main() -> int:
@@ -89,15 +91,8 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> PatchcoreRun:
     """Facts of this run."""
-    code = hashlib.sha256()
-    for path in sorted(path for pattern in DECIDES for path in ROOT.glob(pattern)):
-        code.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    try:
-        data = hashlib.sha256((arguments.data / "SHA256SUMS").read_bytes()).hexdigest()
-    except OSError:
-        raise ConfigError(f"{arguments.data}: no SHA256SUMS; make it with sha256sum") from None
-    command = f"python -m benchmarks.bench_patchcore {shlex.join(_words(arguments))}"
-    return PatchcoreRun(this_machine(), command, code.hexdigest(), data)
+    said = command("bench_patchcore", arguments)
+    return PatchcoreRun(this_machine(), said, code_digest(files_of(DECIDES)), data_digest(arguments.data))
 
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[PatchcoreRow]:
@@ -113,7 +108,7 @@ def _wanted(arguments: argparse.Namespace) -> Iterator[PatchcoreRow]:
 
 def _measured(row: PatchcoreRow, arguments: argparse.Namespace) -> PatchcoreRow:
     """Fits, exports and evaluates; what fails is a row that says so."""
-    weights = str(_weights(arguments.weights, row.backbone))
+    weights = str(weights_file(arguments.weights, row.backbone))
     settings = {"id": "bench", "backbone": row.backbone, "weights": weights, **VARIANTS[row.variant]}
     method, path = msgspec.convert(settings, PatchcoreExport), arguments.data / row.set
     try:
@@ -144,55 +139,21 @@ def _evaluated(row: PatchcoreRow, bundle: Bundle, path: Path) -> PatchcoreRow:
     assert suggestion is not None
     detector, samples = open_detector(bundle), load_dataset(path).samples
     summary = evaluate(detector, samples, Thresholds(suggestion.threshold)).summary()
-    spent = _cpu_ms(detector, [sample.path for sample in samples])
+    spent = cpu_ms(detector, [sample.path for sample in samples])
     detector.close()
     size = sum(map(len, bundle.files.values())) / 1e6
     return msgspec.structs.replace(row, summary=summary, cpu_ms=spent, bundle_mb=size)
 
 
-def _cpu_ms(detector: Detector, paths: list[Path]) -> float:
-    """Median processor time of the detector on TIMED images, evenly picked, ms."""
-    times = []
-    for i in np.linspace(0, len(paths) - 1, min(len(paths), TIMED)).astype(int):
-        image = load_image(paths[i])
-        start = time.process_time()
-        detector.predict(image)
-        times.append((time.process_time() - start) * 1000)
-    return float(np.median(times))
-
-
-def _weights(folder: Path, backbone: str) -> Path:
-    found = sorted(folder.glob(f"{backbone}_*.npz"))
-    if not found:
-        raise ConfigError(f"{folder}: no {backbone}_*.npz; leave it out of --backbones")
-    return found[0].resolve()
-
-
-def _words(arguments: argparse.Namespace) -> list[str]:
-    """The command line with its folders by role: where they lay on this machine helps nobody."""
-    words = sys.argv[1:]
-    roles = {"DATA": arguments.data, "WEIGHTS": arguments.weights, "OUTPUT": arguments.output}
-    for role, folder in roles.items():
-        words = [word.replace(str(folder), role) for word in words]
-    return words
-
-
 def _short(row: PatchcoreRow) -> str:
     assert row.summary is not None
-    names = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
-    estimates = {name: getattr(row.summary, name) for name in names}
-    figures = ", ".join(f"{name} {e.value:.3f}" for name, e in estimates.items() if e is not None)
-    return f"{figures}; fit {row.fit_cpu_s:.0f} s, {row.cpu_ms:.0f} ms an image"
+    return f"{in_short(row.summary)}; fit {row.fit_cpu_s:.0f} s, {row.cpu_ms:.0f} ms an image"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--sets", nargs="+", metavar="SET")
-    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES)
+    add_arguments(parser, BACKBONES)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
-    parser.add_argument("--output", type=Path, default=HERE, help="folder of accuracy.md and results/")
     return parser.parse_args()
 
 

@@ -33,7 +33,7 @@ from runtime.bundle import load_bundle
 from runtime.measure.cadence import Cadence, measure
 from runtime.measure.machine import this_machine
 from runtime.measure.metronome import camera_images
-from runtime.output import write_text
+from runtime.output import write_json
 from runtime.process import quicken_threads
 from runtime.verbs.doctor import demo_bundle
 
@@ -57,7 +57,7 @@ def main() -> int:
         }
         print(f"{name} ..", file=sys.stderr, flush=True)
         found[name] = msgspec.to_builtins({**head, **PARTS[name](arguments)})
-        write_text(RESULTS, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+        write_json(RESULTS, found)
     Console(highlight=False).print(_table(found))
     return 0
 

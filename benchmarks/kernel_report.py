@@ -15,7 +15,7 @@ import threadpoolctl
 
 from kernels import native
 from runtime.measure.machine import commit, processor
-from runtime.output import make_folder, write_text
+from runtime.output import make_folder, write_json, write_text
 
 from .contest import Line, Result
 from .timing import LEAST_ROUNDS, SAMPLE_S
@@ -91,7 +91,7 @@ def to_table(report: Report) -> str:
 def save_report(report: Report, results: Path, page: Path) -> None:
     """Writes the figures and the page made from them."""
     make_folder(results.parent)
-    write_text(results, to_json(report) + "\n")
+    write_json(results, report)
     write_text(page, to_page(report))
 
 

@@ -38,7 +38,7 @@ from runtime.bundle import Bundle, load_bundle
 from runtime.images.files import decode_image
 from runtime.measure.calibration import Calibration, calibrate
 from runtime.opening import open_detector
-from runtime.output import write_text
+from runtime.output import write_json, write_text
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 from runtime.station import load_station
 
@@ -82,7 +82,7 @@ def main() -> int:
     scores = _score_all(bundle, good_web())
     found = calibrate(scores.greatest, FALSE_REJECT)
     RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, msgspec.json.format(msgspec.json.encode(scores), indent=1).decode() + "\n")
+    write_json(RESULTS, scores)
     write_text(DATA / "recipe.yaml", recipe_text(found, scores))
     print(f"threshold {found.threshold:.6g}; greatest scores of webs: median {found.median:.4g}")
     return 0

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.accuracy_common import interval
 from runtime.errors import ConfigError
-from runtime.measure.figures import AtThreshold, Estimate, Summary
+from runtime.measure.figures import AtThreshold, Summary
 from runtime.measure.machine import Machine
-from runtime.output import make_folder, write_text
+from runtime.output import make_folder, write_json, write_text
 
 _TITLE = "# Accuracy of PatchCore"
 _READING = """\
@@ -85,7 +86,7 @@ def save_rows(report: PatchcoreReport, folder: Path) -> None:
     """Writes the rows, sorted, and their section at the end of accuracy.md."""
     make_folder(folder / "results")
     ordered = PatchcoreReport(report.run, sorted(report.rows, key=lambda row: row.key))
-    write_text(_file(folder), msgspec.json.format(msgspec.json.encode(ordered), indent=1).decode() + "\n")
+    write_json(_file(folder), ordered)
     page = folder / "accuracy.md"
     before = page.read_text("utf-8").partition("\n" + _TITLE)[0] if page.exists() else ""
     write_text(page, before + patchcore_section(folder))
@@ -133,15 +134,11 @@ def _rows(rows: Sequence[PatchcoreRow]) -> str:
         s = row.summary
         if s is None:
             continue
-        figures = [_interval(e) for e in (s.image_auroc, s.pixel_auroc, s.aupro, s.f1_max)]
+        figures = [interval(e) for e in (s.image_auroc, s.pixel_auroc, s.aupro, s.f1_max)]
         cells.append([row.set, row.backbone, row.variant, str(row.good_images), *figures, *_cost(row, s)])
     names = ["set", "backbone", "variant", "good", "image AUROC", "pixel AUROC", "AUPRO", "F1-max"]
     names += ["false rejects", "escapes", "bank", "bundle MB", "fit CPU s", "CPU ms"]
     return "\n".join(f"| {' | '.join(line)} |" for line in [names, ["---"] * len(names), *cells])
-
-
-def _interval(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _cost(row: PatchcoreRow, summary: Summary) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -50,14 +51,21 @@ def processor() -> str:
         return platform.processor() or "unknown processor"
 
 
-def commit() -> str | None:
-    """Hash of the checkout this code lies in, 12 digits; None where there is none, or no git."""
+TRACKED = ("-uno", "--", ".", ":!benchmarks/results")
+"""Results are written while a benchmark runs: they are no change of what is measured."""
+
+
+def commit(status: Sequence[str] = TRACKED) -> str | None:
+    """Hash of the checkout this code lies in, 12 digits; None where there is none, or no git.
+
+    Args:
+        status: what `git status` is asked; where it finds a change, `+` stands behind the hash.
+    """
     if not (ROOT / ".git").exists():
         return None
     try:
         found = _git("rev-parse", "HEAD")[:12]
-        # Results are written while a benchmark runs: they are no change of what is measured.
-        changed = _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+        changed = _git("status", "--porcelain", *status)
         return (found + ("+" if changed else "")) or None
     except OSError:
         return None
