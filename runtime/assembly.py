@@ -94,6 +94,8 @@ def settings_of(station: Station, recipe: Recipe, bundle: Bundle) -> Settings:
         bus=station.bus,
         control=station.control,
         frame_timeout_ms=station.frame_timeout_ms,
+        quality=recipe.quality,
+        box=recipe.box,
     )
 
 

@@ -19,6 +19,17 @@ class ConfigStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Base of everything read from YAML: defaults, units and range checks stand in the struct itself."""
 
 
+def to_plain(value: Any) -> Any:
+    """A struct as dicts and lists for `yaml.safe_dump`; what stands at its default is left out."""
+    if isinstance(value, msgspec.Struct):
+        kept = {f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value)}
+        defaults = {f.encode_name: f.default for f in msgspec.structs.fields(value)}
+        return {name: to_plain(kept[name]) for name in kept if kept[name] != defaults[name]}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    return value
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, but 1e-3 is a number, as everybody expects."""
 

@@ -32,6 +32,10 @@ class SourceTimeout(SourceError):
     """No frame within the time asked for; the source may deliver the next one."""
 
 
+class SourceStale(SourceError):
+    """The device gave a frame again that it had given before; the next one may be new."""
+
+
 class SourceLost(SourceError):
     """The device or file is gone; it must be opened again."""
 

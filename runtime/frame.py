@@ -14,6 +14,23 @@ EXPOSURE_SOURCES = ("device_ptp", "device", "driver", "dequeue", "synthetic")
 """How far `t_exposure_us` can be trusted, best first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What was measured on a frame; goes into its verdict."""
+
+    mean: float
+    p99: float
+    dark_frac: float
+    sat_frac: float
+    focus: float
+    motion: float
+    """Mean absolute difference to the frame before, grey levels; 0 for the first frame too."""
+    covered: float
+    """Share of the view that looks covered."""
+    drift: float
+    """How far the running means are off, in sigmas of the good images; 0 where none were learnt."""
+
+
 @dataclass(slots=True, eq=False)
 class Frame:
     """One captured image; nobody writes to its pixels after capture, and it is released exactly once."""
@@ -31,7 +48,9 @@ class Frame:
     gap: int = 0
     """Frames lost since the previous one."""
     flags: tuple[str, ...] = ()
-    """What the source noticed: reason names such as `WRONG_FORMAT`."""
+    """What the source or the quality gate noticed: reason names such as `TOO_DARK`."""
+    quality: Quality | None = None
+    """What the quality gate measured; None where there is none."""
     name: str = ""
     """File or device the frame came from, for records."""
     pool: FramePool | None = field(default=None, repr=False)

@@ -13,6 +13,7 @@ FLAGS: dict[str, Level] = {
     "QUEUE_PRESSURE": "degraded",
     "NO_FRAMES": "degraded",
     "CLOCK": "degraded",
+    "CAMERA_QUALITY": "degraded",
     "SINK": "degraded",
     "CAMERA_LOST": "fault",
     "INVALID_STREAK": "fault",
@@ -46,6 +47,8 @@ class HealthWatch:
         self.camera_lost = False
         self.sink_failed = False
         self.clock_ok = True
+        self.drifting = False
+        """Light or focus move away from those of the good images."""
         self.silent = False
         """A free-running camera gives no frames."""
 
@@ -65,6 +68,7 @@ class HealthWatch:
             pressed,
             self.silent,
             not self.clock_ok,
+            self.drifting,
             self.sink_failed,
             self.camera_lost,
             self._streak >= STREAK,

@@ -10,6 +10,7 @@ from .channel import Channel
 from .detector import Detector
 from .errors import PipelineError
 from .ledger import Counters
+from .quality import QualityGate
 from .settings import Settings
 from .sink import Sink
 from .source import Source
@@ -50,7 +51,8 @@ class Pipeline:
             frames=Channel(settings.queue, settings.policy),
             inbox=Channel(INBOX, "wait"),
         )
-        capture = Capture(open_source, self._links, settings.deadline_us, settings.frame_wait_ms)
+        gate = None if settings.quality is None else QualityGate(settings.quality, settings.box)
+        capture = Capture(open_source, self._links, settings.deadline_us, settings.frame_wait_ms, gate)
         detect = Detect(open_detector, warm_up, self._links, self._wants_map)
         self._workers = [_thread("capture", capture.run), _thread("detect", detect.run)]
         self._publisher = _thread("publish", self._run_publish)

@@ -10,6 +10,8 @@ import msgspec
 from .config import ConfigStruct, load_yaml
 from .errors import ConfigError
 from .ids import check_id
+from .images.sample import Box
+from .quality import QualityLimits
 from .verdict import Thresholds
 
 
@@ -48,6 +50,8 @@ class Recipe(ConfigStruct, frozen=True):
     """Crop applied before the network; absent: the whole image."""
     mask: str | None = None
     """Grey image over the region: 0 = ignore, 255 = inspect; multiplied into the map before the score."""
+    quality: QualityLimits = QualityLimits()
+    """Limits of a sound picture, checked in the region before detection. Written by `calibrate`."""
 
     def __post_init__(self) -> None:
         check_id("id", self.id)
@@ -62,6 +66,12 @@ class Recipe(ConfigStruct, frozen=True):
             raise ValueError(
                 f"review_threshold is {review}; expected between 0 and threshold {self.threshold}"
             )
+
+    @property
+    def box(self) -> Box | None:
+        """The region as x, y, width, height."""
+        region = self.region
+        return None if region is None else (region.x, region.y, region.width, region.height)
 
     @property
     def thresholds(self) -> Thresholds:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .channel import Policy
+from .images.sample import Box
 from .provenance import Provenance
+from .quality import QualityLimits
 from .verdict import Thresholds
 
 TriggerMode = Literal["software", "free_run"]
@@ -30,6 +32,10 @@ class Settings:
     control: str = "tcp://127.0.0.1:5556"
     frame_timeout_ms: int | None = None
     """How long a trigger waits for its frame; None: half the deadline."""
+    quality: QualityLimits | None = None
+    """Limits of a sound picture; None: no frame is looked at before detection."""
+    box: Box | None = None
+    """What is inspected; None: the whole frame."""
     heartbeat_ms: int = 100
     stop_timeout_ms: int = 2000
     """How long a stop waits for frames in flight and for threads that hang."""

@@ -12,6 +12,8 @@ class Source(Protocol):
 
     shape: tuple[int, ...]
     """(H, W) or (H, W, 3) of every frame; known once open."""
+    frozen_after: int | None
+    """Equal frames in a row that prove it repeats itself; None: files may repeat."""
 
     def trigger(self, encoder: int | None) -> None:
         """Asks for one exposure; a free-running device ignores it.

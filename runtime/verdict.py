@@ -6,7 +6,7 @@ import enum
 import math
 from dataclasses import dataclass
 
-from .frame import EXPOSURE_SOURCES
+from .frame import EXPOSURE_SOURCES, Quality
 from .health import Health
 from .provenance import Provenance
 from .reasons import REASONS
@@ -123,6 +123,7 @@ class FrameFacts:
     t_exposure_src: str
     t_mono_us: int
     """Monotonic clock when the frame was dequeued, us."""
+    quality: Quality | None = None
 
     def __post_init__(self) -> None:
         numbers = (self.frame_id, self.width, self.height, self.gap, self.t_exposure_us, self.t_mono_us)
@@ -140,9 +141,9 @@ class Latency:
     wait: int
     """Ticket opened until capture takes it up."""
     acquire: int
-    """Exposure and transfer."""
+    """Exposure, transfer, and the look at the picture's quality."""
     queue: int
-    """Frame captured until detection takes it up."""
+    """Frame ready until detection takes it up."""
     pre: int
     """Crop, resize, normalise."""
     infer: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -217,7 +218,7 @@ def to_message(verdict: Verdict, counters: Counters) -> VerdictMessage:
         recipe=source.recipe,
         engine=source.engine,
         health=verdict.health,
-        quality=None,
+        quality=None if frame is None or frame.quality is None else asdict(frame.quality),
         simulated=source.simulated,
         stored="no",
         counters=counters,

@@ -21,6 +21,7 @@ from ..opening import open_detector
 from ..pipeline import Pipeline
 from ..process import settle_memory
 from ..provenance import EngineFacts, Provenance, RecipeFacts
+from ..quality import QualityLimits
 from ..recipe import Recipe
 from ..settings import Settings
 from ..sink import Sink, View
@@ -215,6 +216,9 @@ def _settings(bundle: Bundle, recipe: Recipe | None, backend: str) -> Settings:
         provenance=provenance,
         thresholds=EVERYTHING_IS_OK if recipe is None else recipe.thresholds,
         deadline_ms=NEVER_MS,
+        # Measured as on the line; nothing is refused, since the web is not what the recipe was made for.
+        quality=QualityLimits(dark_frac=None, sat_frac=None),
+        box=None if recipe is None else recipe.box,
         trigger="free_run",
         policy="drop_oldest",
         queue=QUEUE,

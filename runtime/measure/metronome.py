@@ -28,6 +28,7 @@ class Metronome:
     def __init__(self, images: Sequence[U8], due_us: Sequence[int]) -> None:
         """`due_us` rises, counted from the first frame; the images, of one shape, come round and round."""
         self.shape: tuple[int, ...] = images[0].shape
+        self.frozen_after: int | None = None
         self._images, self._due_us = images, due_us
         self._next = 0
         self._start_us: int | None = None

@@ -97,6 +97,7 @@ class CameraSource:
             SourceFormat: the camera does not give the width and height asked for.
         """
         self.shape: tuple[int, ...] = ()
+        self.frozen_after: int | None = 2
         self._config, self._clock, self._opener = config, clock or Clock(), opener
         self._where = f"camera {config.device}"
         self._changed = threading.Condition()

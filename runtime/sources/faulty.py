@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import cv2
+import numpy as np
+
 from ..config import ConfigStruct
-from ..errors import SourceDecode, SourceError, SourceFormat, SourceIncomplete, SourceLost, SourceTimeout
-from ..frame import Frame
+from ..errors import (
+    SourceDecode,
+    SourceError,
+    SourceFormat,
+    SourceIncomplete,
+    SourceLost,
+    SourceStale,
+    SourceTimeout,
+)
+from ..frame import U8, Frame
 from ..source import Source
 from .folder import FolderConfig
 from .synthetic import SyntheticConfig
@@ -16,6 +27,7 @@ from .video import VideoConfig
 
 ERRORS: dict[str, type[SourceError]] = {
     "timeout": SourceTimeout,
+    "stale": SourceStale,
     "lost": SourceLost,
     "incomplete": SourceIncomplete,
     "format": SourceFormat,
@@ -23,13 +35,36 @@ ERRORS: dict[str, type[SourceError]] = {
 }
 
 
+def _covered(image: U8, last: U8) -> U8:
+    """A grey card over the left two fifths."""
+    covered: U8 = image.copy()
+    covered[:, : image.shape[1] * 2 // 5] = 200
+    return covered
+
+
+SPOILERS: dict[str, Callable[[U8, U8], U8]] = {
+    "dark": lambda image, last: np.asarray(image // 16, np.uint8),
+    "bright": lambda image, last: np.asarray(cv2.add(image, np.full_like(image, 200)), np.uint8),
+    "blurred": lambda image, last: np.asarray(
+        cv2.GaussianBlur(image, (0, 0), image.shape[0] / 128), np.uint8
+    ),
+    "covered": _covered,
+    "repeated": lambda image, last: last,
+}
+"""What spoils a picture: the image and the one given before it -> the image to give."""
+
+
 class Fault(ConfigStruct, frozen=True):
     """What goes wrong at one read."""
 
     frame: int
     """Number of the read it happens at, from 0."""
-    kind: Literal["timeout", "lost", "incomplete", "format", "decode", "hang"]
-    """The error raised; `hang` blocks past any timeout and then gives the frame."""
+    kind: Literal[
+        "timeout", "lost", "stale", "incomplete", "format", "decode", "hang",
+        "dark", "bright", "blurred", "covered", "repeated",
+    ]  # fmt: skip
+    """The error raised; `hang` blocks past any timeout and then gives the frame; the last five give a frame
+    whose picture is spoilt."""
     seconds: float = 0.0
     """How long a `hang` lasts, or how long the read takes before the error, s."""
 
@@ -49,10 +84,12 @@ class FaultySource:
     """
 
     def __init__(self, inner: Source, faults: Sequence[Fault]) -> None:
-        self.shape = inner.shape
+        self.shape, self.frozen_after = inner.shape, inner.frozen_after
         self._inner = inner
         self._faults = {fault.frame: fault for fault in faults}
         self._reads, self._gap = 0, 0
+        self._keeps_last = any(fault.kind == "repeated" for fault in faults)
+        self._last = np.zeros(inner.shape, np.uint8)
         self._lost = False
         self._closed = threading.Event()
 
@@ -67,8 +104,8 @@ class FaultySource:
             raise SourceLost("scripted fault: still lost; open the source again")
         if fault is not None:
             self._closed.wait(fault.seconds)
-        if fault is None or fault.kind == "hang":
-            return self._pass_on(timeout_ms)
+        if fault is None or fault.kind not in ERRORS:
+            return self._pass_on(timeout_ms, None if fault is None else SPOILERS.get(fault.kind))
         self._lost = fault.kind == "lost"
         frame = self._inner.read(timeout_ms)
         self._gap += 1 + frame.gap
@@ -80,8 +117,12 @@ class FaultySource:
         self._closed.set()
         self._inner.close()
 
-    def _pass_on(self, timeout_ms: int) -> Frame:
+    def _pass_on(self, timeout_ms: int, spoil: Callable[[U8, U8], U8] | None = None) -> Frame:
         frame = self._inner.read(timeout_ms)
+        if spoil is not None:
+            frame.pixels[:] = spoil(frame.pixels, self._last)
+        if self._keeps_last:
+            np.copyto(self._last, frame.pixels)
         frame.gap += self._gap
         self._gap = 0
         return frame

@@ -47,6 +47,7 @@ class FolderSource:
         self._folder = base / config.path
         self._paths = list_images(self._folder)
         self._shown, self._triggered = 0, False
+        self.frozen_after: int | None = None
         self.shape: tuple[int, ...] = self._first_good(self._paths).shape
         self._pacer = Pacer(config.rate_hz, self._clock)
         self._exposures = Exposures(str(self._folder), self.shape, config.buffers, self._clock)

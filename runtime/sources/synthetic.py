@@ -102,6 +102,7 @@ class SyntheticSource:
         self._config, self._clock = config, clock or Clock()
         grey = (config.height, config.width)
         self.shape: tuple[int, ...] = grey if config.channels == 1 else (*grey, 3)
+        self.frozen_after: int | None = 2
         self._roll, self._roll_length = _roll(config)
         self._noise = _noise_bank(config)
         self._pacer = Pacer(config.rate_hz, self._clock)

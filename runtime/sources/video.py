@@ -61,6 +61,7 @@ class VideoSource:
             )
         self.shape: tuple[int, ...] = self._ahead.shape
         self._shown, self._triggered = 0, False
+        self.frozen_after: int | None = None
         self._pacer = Pacer(config.rate_hz, self._clock)
         self._exposures = Exposures(str(self._path), self.shape, config.buffers, self._clock)
 

@@ -17,10 +17,12 @@ from ..errors import (
     SourceFormat,
     SourceIncomplete,
     SourceLost,
+    SourceStale,
     SourceTimeout,
 )
 from ..frame import Frame
 from ..ids import new_ulid
+from ..quality import QualityGate
 from ..source import Source
 from ..ticket import Ticket, now_us
 from .notes import CameraBack, CameraLost, Links, Opened, Request, Result, Shot, Started, run_guarded
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 REASON_OF: dict[type[SourceError], str] = {
     SourceTimeout: "NO_FRAME",
+    SourceStale: "STALE_FRAME",
     SourceLost: "CAMERA_LOST",
     SourceIncomplete: "INCOMPLETE_FRAME",
     SourceFormat: "WRONG_FORMAT",
@@ -50,10 +53,16 @@ class Capture:
     """One thread around one source."""
 
     def __init__(
-        self, open_source: Callable[[], Source], links: Links, deadline_us: int, frame_timeout_ms: int
+        self,
+        open_source: Callable[[], Source],
+        links: Links,
+        deadline_us: int,
+        frame_timeout_ms: int,
+        gate: QualityGate | None = None,
     ) -> None:
         self._open, self._links = open_source, links
         self._deadline_us, self._frame_timeout_ms = deadline_us, frame_timeout_ms
+        self._gate = gate
         self._numbers = itertools.count(1)
         self._source: Source | None = None
 
@@ -130,15 +139,24 @@ class Capture:
         return ticket
 
     def _pass_on(self, ticket: Ticket, frame: Frame, taken_us: int) -> None:
-        """To detection; whatever the channel does not hold because of it is answered here."""
-        shot = Shot(ticket.number, ticket.deadline_us, frame, taken_us)
+        """Looked at, to detection; whatever the channel does not hold because of it is answered here."""
+        assert self._source is not None
+        if self._gate is not None:
+            self._gate.look(frame, self._source.frozen_after)
+        shot = Shot(ticket.number, ticket.deadline_us, frame, taken_us, now_us())
         dropped = self._links.frames.put(shot, 0)
         self._links.inbox.ring()
         if dropped is shot:  # no room at once: the policy `wait` waits for it, any other refuses it again
             dropped = self._links.frames.put(shot)
         if dropped is not None:
             reason = "STOPPING" if self._links.frames.closed else "QUEUE_FULL"
-            notice = Result(dropped.number, (reason,), frame=dropped.frame, taken_us=dropped.taken_us)
+            notice = Result(
+                dropped.number,
+                (reason,),
+                frame=dropped.frame,
+                taken_us=dropped.taken_us,
+                ready_us=dropped.ready_us,
+            )
             self._links.tell(notice)
 
     def _go_on_after(self, error: SourceError) -> Source:

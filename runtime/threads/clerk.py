@@ -91,6 +91,7 @@ def frame_facts(frame: Frame) -> FrameFacts:
         t_exposure_us=int(frame.t_exposure_us),
         t_exposure_src=frame.t_exposure_src,
         t_mono_us=int(frame.t_mono_us),
+        quality=frame.quality,
     )
 
 
@@ -103,11 +104,10 @@ def _too_late(judgement: Judgement) -> Judgement:
 
 def _spans(ticket: Ticket, result: Result, now: int) -> dict[str, int]:
     """Durations of the stages that ran, us; never negative, since the moments come from several threads."""
-    captured_us = None if result.frame is None else result.frame.t_mono_us
     moments = {
         "wait": (ticket.opened_us, result.taken_us),
-        "acquire": (result.taken_us, captured_us),
-        "queue": (captured_us, result.begun_us),
+        "acquire": (result.taken_us, result.ready_us),
+        "queue": (result.ready_us, result.begun_us),
         "publish": (result.done_us, now),
     }
     spans = {k: max(0, b - a) for k, (a, b) in moments.items() if a is not None and b is not None}

@@ -59,7 +59,13 @@ class Detect:
     def _judge(self, detector: Detector, shot: Shot) -> Result:
         """A result for every shot; a frame that is flagged or too late is not looked at."""
         begun_us = now_us()
-        result = Result(shot.number, frame=shot.frame, taken_us=shot.taken_us, begun_us=begun_us)
+        result = Result(
+            shot.number,
+            frame=shot.frame,
+            taken_us=shot.taken_us,
+            ready_us=shot.ready_us,
+            begun_us=begun_us,
+        )
         late = ("DEADLINE_MISSED",) if begun_us > shot.deadline_us else ()
         reasons = late or tuple(flag for flag in shot.frame.flags if flag in REASONS)
         if reasons:

@@ -30,6 +30,8 @@ class Shot:
     frame: Frame
     taken_us: int
     """Monotonic clock when capture took the ticket up, us."""
+    ready_us: int
+    """Monotonic clock when the frame was there and looked at, us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Result:
     """With a map of its own; only where somebody needs it."""
     frame: Frame | None = None
     taken_us: int | None = None
+    ready_us: int | None = None
     begun_us: int | None = None
     """Monotonic clock when detection took the frame up, us."""
     done_us: int | None = None

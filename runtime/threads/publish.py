@@ -197,7 +197,10 @@ class Publish:
     def _give_up_frames(self, reason: str) -> None:
         self._links.frames.close()
         for shot in self._links.frames.drain():
-            self._clerk.settle(Result(shot.number, (reason,), frame=shot.frame, taken_us=shot.taken_us))
+            given_up = Result(
+                shot.number, (reason,), frame=shot.frame, taken_us=shot.taken_us, ready_us=shot.ready_us
+            )
+            self._clerk.settle(given_up)
 
     def _fail(self, error: Exception, cause: str) -> None:
         """A fault that the run does not survive: says so, answers everything, and stops."""

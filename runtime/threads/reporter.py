@@ -14,6 +14,7 @@ from ..bus.wire import EventMessage, Heartbeat, StateMessage, encode, to_message
 from ..health import HealthWatch
 from ..ledger import Ledger
 from ..provenance import Provenance
+from ..quality import WARN_SIGMAS
 from ..reasons import REASONS
 from ..state import State, check_move
 from ..ticket import Ticket, now_us
@@ -92,8 +93,9 @@ class Reporter:
         return verdict
 
     def seen(self, frame: FrameFacts) -> None:
-        """Notes that a frame came."""
+        """Notes that a frame came, and whether its picture drifts."""
         self._last_frame_us = frame.t_mono_us
+        self.health.drifting = frame.quality is not None and frame.quality.drift >= WARN_SIGMAS
 
     def frame_age_us(self, now: int) -> int | None:
         """How long ago the last frame came; None before the first."""

@@ -18,11 +18,15 @@ from rich.console import Console
 from rich.progress import track
 
 from ..bundle import Bundle, load_bundle
+from ..config import to_plain
 from ..errors import ConfigError
 from ..images.files import list_images
+from ..images.sample import Sample, crop, take_sample
 from ..measure.calibration import Calibration, calibrate, needed_images
 from ..measure.evaluation import judge_file
+from ..measure.good_quality import MIN_IMAGES, learn_limits
 from ..output import require_writable, write_text
+from ..quality import QualityLimits
 from ..recipe import Recipe, load_recipe
 from .engine_arguments import add_engine_arguments, open_chosen
 
@@ -57,16 +61,23 @@ def run(arguments: argparse.Namespace) -> int:
         # The error is the same as after scoring, minutes earlier.
         calibrate([0.0] * len(paths), arguments.false_reject)
     base = None if arguments.recipe is None else load_recipe(arguments.recipe)
-    scores = _scores(arguments, bundle, base, paths)
+    scores, samples = _look(arguments, bundle, base, paths)
     found = calibrate(scores, arguments.false_reject)
-    recipe = new_recipe(found, bundle, base, output)
+    quality = learn_limits(samples) if len(samples) >= MIN_IMAGES else None
+    recipe = new_recipe(found, bundle, base, output, quality)
     write_text(output, recipe_text(recipe, found, bundle))
     _print(output, found, base)
     return 0
 
 
-def new_recipe(found: Calibration, bundle: Bundle, base: Recipe | None, output: Path) -> Recipe:
-    """The recipe to write: threshold and scale as found, the rest from `base` where there is one.
+def new_recipe(
+    found: Calibration,
+    bundle: Bundle,
+    base: Recipe | None,
+    output: Path,
+    quality: QualityLimits | None = None,
+) -> Recipe:
+    """The recipe to write: threshold, scale and limits as found, the rest from `base` where there is one.
 
     A review band is not taken over: it was set against another threshold.
     """
@@ -75,6 +86,7 @@ def new_recipe(found: Calibration, bundle: Bundle, base: Recipe | None, output: 
         "bundle": os.path.relpath(bundle.path.resolve(), folder),
         "threshold": found.threshold,
         "score_scale": found.score_scale,
+        **({} if quality is None else {"quality": quality}),
     }
     if base is None:
         return Recipe(**fields)  # type: ignore[arg-type]
@@ -93,8 +105,9 @@ def recipe_text(recipe: Recipe, found: Calibration, bundle: Bundle) -> str:
         if found.score_scale is not None
         else "All good scores are alike: no score_scale; pred_score is scaled by 2 x threshold.",
     ]
-    plain = {k: v for k, v in msgspec.to_builtins(recipe).items() if v is not None}
-    body = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    body = yaml.safe_dump(
+        to_plain(recipe), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
     return "".join(f"# {line}\n" for line in comments) + body
 
 
@@ -120,17 +133,23 @@ def _good_images(given: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def _scores(
+def _look(
     arguments: argparse.Namespace, bundle: Bundle, recipe: Recipe | None, paths: Sequence[Path]
-) -> list[float]:
-    """Score of every image, through the same region and mask as in use."""
+) -> tuple[list[float], list[Sample]]:
+    """Score and quality sample of every image, through the same region and mask as in use."""
     detector = open_chosen(arguments, bundle, recipe)
+    scores: list[float] = []
+    samples: list[Sample] = []
     console = Console(stderr=True)
     bar = track(paths, "calibrate", console=console, transient=True, disable=not console.is_terminal)
     try:
-        return [judge_file(detector, path)[1].score for path in bar]
+        for path in bar:
+            image, prediction, _ = judge_file(detector, path)
+            scores.append(prediction.score)
+            samples.append(take_sample(crop(image, None if recipe is None else recipe.box)))
     finally:
         detector.close()
+    return scores, samples
 
 
 def _print(output: Path, found: Calibration, base: Recipe | None) -> None:

@@ -192,7 +192,15 @@ def test_spans_of_the_stages_are_those_between_the_moments(desk: Desk) -> None:
     frame = desk.frame(t_mono_us=taken + 20)
     stages = {"pre": 1, "infer": 2, "post": 3}
     desk.clerk.settle(
-        Result(1, frame=frame, taken_us=taken, begun_us=taken + 50, done_us=taken + 60, stage_us=stages)
+        Result(
+            1,
+            frame=frame,
+            taken_us=taken,
+            ready_us=taken + 20,
+            begun_us=taken + 50,
+            done_us=taken + 60,
+            stage_us=stages,
+        )
     )
     (said,) = desk.hear("verdict")
     lat = said["lat_us"]
