@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -122,16 +121,26 @@ def _backends() -> list[Finding]:
 
 
 def _gpu() -> list[Finding]:
-    """Asks the CUDA driver itself; no framework is touched, so that a missing GPU is one line."""
+    """What the GPU's kernels would need: a driver with a GPU, a provider, a compiler; one line for each."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return [Finding("gpu", "note", "no CUDA driver (libcuda.so.1); verdicts come from the CPU")]
-    count = ctypes.c_int(0)
-    code = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    if code or count.value == 0:
-        return [Finding("gpu", "note", f"CUDA driver answers {code}, {count.value} devices; the CPU is used")]
-    return [Finding("gpu", "note", f"{count.value} CUDA devices; this release judges on the CPU only")]
+        from kernels import compile as cuda_compile
+        from kernels.device import PROVIDERS, probe
+    except ImportError as error:
+        return [Finding("gpu", "fault", f"cannot be imported: {error}")]
+    found = probe()
+    if found.reason:
+        return [Finding("gpu", "note", f"{found.reason}; verdicts come from the CPU")]
+    release = ".".join(map(str, found.cuda))
+    findings = [Finding("gpu", "ok", f"{found.devices} x {found.arch}, driver for CUDA {release}")]
+    providers = {name: _version(name) for name in PROVIDERS}
+    text = ", ".join(f"{name} {at}" for name, at in providers.items() if at)
+    extra = f"pip install 'gonogo[cuda{found.cuda[0]}]'"
+    findings.append(Finding("cuda", "ok" if text else "note", text or f"no provider; {extra}"))
+    try:
+        findings.append(Finding("cuda code", "ok", f"by {cuda_compile.choose(found.arch, found.cuda)}"))
+    except cuda_compile.CompileError as error:
+        findings.append(Finding("cuda code", "note", str(error)))
+    return findings
 
 
 def _cameras() -> list[Finding]:

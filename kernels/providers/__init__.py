@@ -1,0 +1,1 @@
+"""Who drives the GPU: one module for each package, all behind `kernels.device`."""
