@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .arrays import F32, U8
+from .arrays import F16, F32, U8
 from .matrices import resize_matrix
 
 _BLOCK = 8
@@ -33,8 +33,8 @@ def preprocess(
     mean: Sequence[float],
     std: Sequence[float],
     region: tuple[int, int, int, int] | None = None,
-    out: F32 | None = None,
-) -> F32:
+    out: F32 | F16 | None = None,
+) -> F32 | F16:
     """The network's input from one image: crop, antialiased resize, (value / 255 - mean) / std.
 
     This is the definition that every other implementation is measured against. The resize is separable,
@@ -48,10 +48,11 @@ def preprocess(
         mean: (3,) per channel red, green, blue, in 0..1.
         std: (3,) likewise, > 0.
         region: (x, y, width, height) in source pixels, inside the image; None is the whole image.
-        out: (3, height, width) float32 to fill; None allocates.
+        out: (3, height, width) float32 or float16 to fill; None allocates float32.
 
     Returns:
-        (3, height, width) float32, channels red, green, blue; `out` where it was given.
+        (3, height, width), channels red, green, blue; `out` where it was given. float16 is the float32 result
+        rounded once, at the end.
 
     Raises:
         ValueError: wrong dtype or shape of image or out, or a region that leaves the image.
@@ -60,10 +61,7 @@ def preprocess(
     rows, columns = source.shape[:2]
     channels = 1 if source.ndim == 2 else 3
     height, width = size
-    if out is None:
-        out = np.empty((3, height, width), np.float32)
-    elif out.shape != (3, height, width) or out.dtype != np.float32:
-        raise ValueError(f"preprocess: out is {out.dtype} {out.shape}, expected float32 {(3, height, width)}")
+    out = check_out(size, out)
 
     flat = source.reshape(rows, columns * channels)
     planes = np.empty((channels, height, columns), np.float32)
@@ -86,8 +84,18 @@ def preprocess(
     for channel in range(3):
         # The camera's channel 0 is blue, the network's is red.
         plane = pixels[channels - 1 - channel] if channels == 3 else pixels[0]
-        np.multiply(plane, np.float32(1 / (255 * std[channel])), out=out[channel])
-        out[channel] -= np.float32(mean[channel] / std[channel])
+        scaled = plane * np.float32(1 / (255 * std[channel]))
+        np.subtract(scaled, np.float32(mean[channel] / std[channel]), out=out[channel], casting="same_kind")
+    return out
+
+
+def check_out(size: tuple[int, int], out: F32 | F16 | None) -> F32 | F16:
+    """`out` of `preprocess`, or a new float32 array; raises ValueError as said there."""
+    shape = (3, *size)
+    if out is None:
+        return np.empty(shape, np.float32)
+    if out.shape != shape or out.dtype not in (np.float32, np.float16):
+        raise ValueError(f"preprocess: out is {out.dtype} {out.shape}, expected float32 or float16 {shape}")
     return out
 
 

@@ -1,11 +1,14 @@
 // From camera pixels to the network's input: antialiased resize and (value / 255 - mean) / std in one pass.
 // Reference: kernels/resize.py, preprocess.
 // image (rows, columns, channels) u8, channels 1 or 3 (blue, green, red), `stride` bytes from row to row;
-// out (3, height, width) f32, red, green, blue. Threads share the strips of LANES output rows.
+// out (3, height, width) f32 or f16, red, green, blue; all sums in f32. Threads share the strips of LANES output
+// rows.
 //
 // A strip is shrunk downwards first: every source row is converted to float once and lies between the
 // centres of two output rows, so it feeds both. Then LANES columns at a time are transposed, so that a
 // register holds one column of all the strip's rows, and the horizontal filter needs no step across lanes.
+#include <type_traits>
+
 #include "threads.h"
 #include "transpose.h"
 #include "vec.h"
@@ -117,15 +120,16 @@ GONOGO_INLINE void shrink_column(const Vec* pixels, const float* weights, int64_
     for (int c = 0; c < Channels; ++c) result[c * LANES] = sums[c];
 }
 
+template <class Pixel>
 struct Target {
-    float* pixels;
-    int64_t plane, width;   // floats from plane to plane and from row to row
+    Pixel* pixels;          // float, or Half
+    int64_t plane, width;   // pixels from plane to plane and from row to row
     const float *scale, *shift;  // (3)
 };
 
 // One block of at most LANES columns, for `count` rows, normalised into the three planes.
-template <int Channels>
-void normalise(const Vec* block, const Target& out, int64_t y, int64_t count, int64_t x) {
+template <int Channels, class Pixel>
+void normalise(const Vec* block, const Target<Pixel>& out, int64_t y, int64_t count, int64_t x) {
     Vec rows[LANES];
     const int64_t left = out.width - x;
     for (int c = 0; c < 3; ++c) {
@@ -134,14 +138,14 @@ void normalise(const Vec* block, const Target& out, int64_t y, int64_t count, in
         GONOGO_UNROLL
         for (int i = 0; i < LANES; ++i) rows[i] = out.scale[c] * from[i] + out.shift[c];
         transpose(rows);
-        float* to = out.pixels + c * out.plane + y * out.width + x;
+        Pixel* to = out.pixels + c * out.plane + y * out.width + x;
         for (int64_t i = 0; i < count; ++i, to += out.width)
             left >= LANES ? store(to, rows[i]) : store_part(to, rows[i], left);
     }
 }
 
-template <int Channels>
-void shrink_columns(const float* lines, int64_t pitch, const Axis& columns, Vec* turned, const Target& out,
+template <int Channels, class Pixel>
+void shrink_columns(const float* lines, int64_t pitch, const Axis& columns, Vec* turned, const Target<Pixel>& out,
                     int64_t y, int64_t count) {
     Vec block[Channels * LANES] = {};
     for (int64_t x = 0; x < columns.out; x += LANES) {
@@ -163,6 +167,24 @@ int64_t scratch_of_one(int64_t columns, int64_t channels) {
     return (LANES + 1) * line_pitch(length) + LANES * line_pitch(length);
 }
 
+// The whole image, each thread its share of the strips.
+template <int Channels, class Pixel>
+void shrink(const Image& image, const Axis& down, const Axis& across, const Target<Pixel>& out, float* scratch,
+            int threads) {
+    const int64_t pitch = line_pitch(image.length);
+    parallel((down.out + LANES - 1) / LANES, threads, [&](int64_t first, int64_t last, int share) {
+        float* const lines = scratch + share * scratch_of_one(across.in, Channels);
+        Vec* const turned = (Vec*)(lines + (LANES + 1) * pitch);
+        for (int64_t strip = first; strip < last; ++strip) {
+            const int64_t y = strip * LANES, end = y + LANES < down.out ? y + LANES : down.out;
+            shrink_rows(image, down, y, end, strip > first, lines, pitch);
+            shrink_columns<Channels>(lines, pitch, across, turned, out, y, end - y);
+            // The line after the strip is the beginning of the next strip's first.
+            for (int64_t x = 0; x < pitch; ++x) lines[x] = lines[LANES * pitch + x];
+        }
+    });
+}
+
 }  // namespace
 }  // namespace gonogo
 
@@ -173,33 +195,26 @@ GONOGO_API int64_t gonogo_preprocess_workspace(int64_t columns, int64_t channels
     return 4 * shares((height + LANES - 1) / LANES, threads) * scratch_of_one(columns, channels);
 }
 
+// half: `out` is f16, else f32.
 GONOGO_API int64_t gonogo_preprocess(const uint8_t* image, int64_t stride, int64_t rows, int64_t columns,
                                      int64_t channels, int64_t height, int64_t width, int64_t row_taps,
                                      const int64_t* row_first, const float* row_weights, const int64_t* row_start,
                                      const float* row_own, const float* row_ahead, int64_t column_taps,
                                      const int64_t* column_first, const float* column_weights,
-                                     const float* scale, const float* shift, float* out, void* scratch,
+                                     const float* scale, const float* shift, void* out, int half, void* scratch,
                                      int threads) {
     if (rows < 1 || columns < 1 || height < 1 || width < 1 || (channels != 1 && channels != 3)) return 1;
     if (row_taps < 1 || row_taps > rows || column_taps < 1 || column_taps > columns) return 1;
     const Image source = {image, stride, columns * channels};
     const Axis down = {rows, height, row_taps, row_first, row_weights, row_start, row_own, row_ahead};
     const Axis across = {columns, width, column_taps, column_first, column_weights, nullptr, nullptr, nullptr};
-    const Target target = {out, height * width, width, scale, shift};
-    const int64_t pitch = line_pitch(source.length);
-    parallel((height + LANES - 1) / LANES, threads, [&](int64_t first, int64_t last, int share) {
-        float* const lines = (float*)scratch + share * scratch_of_one(columns, channels);
-        Vec* const turned = (Vec*)(lines + (LANES + 1) * pitch);
-        for (int64_t strip = first; strip < last; ++strip) {
-            const int64_t y = strip * LANES, end = y + LANES < height ? y + LANES : height;
-            shrink_rows(source, down, y, end, strip > first, lines, pitch);
-            if (channels == 3)
-                shrink_columns<3>(lines, pitch, across, turned, target, y, end - y);
-            else
-                shrink_columns<1>(lines, pitch, across, turned, target, y, end - y);
-            // The line after the strip is the beginning of the next strip's first.
-            for (int64_t x = 0; x < pitch; ++x) lines[x] = lines[LANES * pitch + x];
-        }
-    });
+    const auto run = [&](auto* pixels) {
+        const Target<std::remove_pointer_t<decltype(pixels)>> target = {pixels, height * width, width, scale, shift};
+        if (channels == 3)
+            shrink<3>(source, down, across, target, (float*)scratch, threads);
+        else
+            shrink<1>(source, down, across, target, (float*)scratch, threads);
+    };
+    half ? run((Half*)out) : run((float*)out);
     return 0;
 }

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import F32, U8, Indices
+from ..arrays import F16, F32, U8, Indices
 from ..matrices import resize_matrix
-from ..resize import crop
-from .library import Kernel, result
+from ..resize import check_out, crop
+from .library import Kernel
 
-_PREPROCESS = Kernel("preprocess", "pnnnnnnnpppppnppppp", 3)
+_PREPROCESS = Kernel("preprocess", "pnnnnnnnpppppnpppppi", 3)
 
 
 class _Axis:
@@ -68,9 +68,9 @@ def preprocess(
     mean: Sequence[float],
     std: Sequence[float],
     region: tuple[int, int, int, int] | None = None,
-    out: F32 | None = None,
+    out: F32 | F16 | None = None,
     threads: int = 1,
-) -> F32:
+) -> F32 | F16:
     """As in `reference`; a view whose pixels do not lie side by side is copied first."""
     source = crop(image, region)
     rows, columns = source.shape[:2]
@@ -80,14 +80,16 @@ def preprocess(
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"preprocess: size is {size}, expected (height, width) of at least 1 each")
-    target = result("preprocess", (3, height, width), out)
+    target = check_out(size, out)
+    if not target.flags.c_contiguous:
+        raise ValueError("preprocess: out is not contiguous")
     down, across = _axis(rows, height), _axis(columns, width)
     scale, shift = _normalisation(tuple(mean), tuple(std))
     _PREPROCESS(
         (columns, channels, height),
         *(source, source.strides[0], rows, columns, channels, height, width),
         *(down.taps, down.first, down.weights, *down.bands),
-        *(across.taps, across.first, across.weights, scale, shift, target),
+        *(across.taps, across.first, across.weights, scale, shift, target, int(target.dtype == np.float16)),
         threads=threads,
     )
     return target

@@ -64,6 +64,47 @@ inline void store_part(float* to, Vec v, int64_t count) {
 #endif
 }
 
+struct Half {
+    uint16_t bits;
+};
+
+#if !defined(__AVX2__) && !defined(__aarch64__)
+// To the nearest half, ties to even; NaN stays NaN.
+inline uint16_t half_bits(float value) {
+    uint32_t x;
+    __builtin_memcpy(&x, &value, sizeof x);
+    const uint32_t sign = x >> 16 & 0x8000, size = x & 0x7fffffff;
+    if (size > 0x7f800000) return (uint16_t)(sign | 0x7e00);
+    if (size >= 0x477ff000) return (uint16_t)(sign | 0x7c00);  // rounds to more than 65504
+    if (size >= 0x38800000) return (uint16_t)(sign | ((size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13));
+    // Below the least normal half: adding 0.5 leaves the result in the last bits, rounded by the addition.
+    float small;
+    __builtin_memcpy(&small, &size, sizeof small);
+    small += 0.5f;
+    __builtin_memcpy(&x, &small, sizeof x);
+    return (uint16_t)(sign | (x - 0x3f000000));
+}
+#endif
+
+inline void store(Half* to, Vec v) {
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__AVX2__)
+    _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__aarch64__)
+    const float16x4_t halves = vcvt_f16_f32((float32x4_t)v);
+    __builtin_memcpy(to, &halves, sizeof halves);
+#else
+    for (int i = 0; i < LANES; ++i) to[i].bits = half_bits(v[i]);
+#endif
+}
+
+inline void store_part(Half* to, Vec v, int64_t count) {
+    Half halves[LANES];
+    store(halves, v);
+    __builtin_memcpy(to, halves, count * sizeof(Half));
+}
+
 inline Vec splat(float x) { return x - Vec{}; }
 
 // Sum of all lanes, halved until four are left: the compiler keeps halves in registers, an array it would not.

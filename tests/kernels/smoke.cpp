@@ -13,7 +13,7 @@ typedef std::vector<float> Floats;
 
 #define KERNEL(name, arguments) extern "C" I gonogo_##name arguments
 KERNEL(preprocess, (const uint8_t*, I, I, I, I, I, I, I, const I*, const float*, const I*, const float*, const float*, I,
-                    const I*, const float*, const float*, const float*, float*, void*, int));
+                    const I*, const float*, const float*, const float*, void*, int, void*, int));
 KERNEL(pool_norm, (const float*, float*, float*, float*, I, I, I, void*, int));
 KERNEL(distance_rowsum, (const float*, float*, I, I, void*, int));
 KERNEL(select_global, (const float*, const float*, I*, float*, I, I, I, void*, int));
@@ -80,9 +80,11 @@ static void preprocess() {
             ahead[j] = i + 1 < m ? (float)full[(i + 1) * n + j] : 0;
         }
     const float scale[3] = {0.5f, 1, 2}, shift[3] = {1, 2, 3};
-    const I code = gonogo_preprocess(image.data(), n * 3, n, n, 3, m, m, taps, first.data(), weights.data(),
-                                     start.data(), own.data(), ahead.data(), taps, first.data(), weights.data(),
-                                     scale, shift, out.data(), scratch(), THREADS);
+    const auto run = [&](void* to, int half) {
+        return gonogo_preprocess(image.data(), n * 3, n, n, 3, m, m, taps, first.data(), weights.data(), start.data(),
+                                 own.data(), ahead.data(), taps, first.data(), weights.data(), scale, shift, to, half,
+                                 scratch(), THREADS);
+    };
     for (I c = 0; c < 3; ++c)
         for (I y = 0; y < m; ++y)
             for (I x = 0; x < m; ++x) {
@@ -91,7 +93,14 @@ static void preprocess() {
                     for (I u = 0; u < n; ++u) total += full[y * n + v] * full[x * n + u] * image[(v * n + u) * 3 + 2 - c];
                 expected[(c * m + y) * m + x] = total * scale[c] + shift[c];
             }
+    I code = run(out.data(), 0);
     report("preprocess", code, expected, out, 1e-5);
+    std::vector<uint16_t> halves(out.size());
+    code = run(halves.data(), 1);
+    // All lie between 1 and 513: normal halves, without a sign.
+    for (size_t i = 0; i < out.size(); ++i)
+        out[i] = (float)std::ldexp(1024 + (halves[i] & 1023), (halves[i] >> 10) - 25);
+    report("preprocess, f16", code, expected, out, 5e-4);
 }
 
 static void features() {

@@ -35,4 +35,4 @@ def test_every_kernel_agrees_on_arm(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     done = subprocess.run([EMULATOR, str(program)], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 10
+    assert len(done.stdout.splitlines()) == 11

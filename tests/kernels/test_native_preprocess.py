@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import native, reference
-from kernels.arrays import F32, U8
+from kernels.arrays import F16, F32, U8
 from kernels.native import Library
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def assert_near(found: F32, expected: F32) -> None:
+def assert_near(found: F32 | F16, expected: F32 | F16) -> None:
     """Two float32 sums of terms below 1 in another order, divided by 0.22."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
@@ -98,6 +98,37 @@ def test_pixels_beside_the_image_are_not_touched(native_library: Library) -> Non
     assert (guarded[-32:] == 7).all()
 
 
+def half_of(image: U8, size: tuple[int, int], std: tuple[float, ...] = STD, threads: int = 1) -> F16:
+    out = np.empty((3, *size), np.float16)
+    assert native.preprocess(image, size, MEAN, std, out=out, threads=threads) is out
+    return out
+
+
+@pytest.mark.parametrize("shape", [(90, 77, 3), (90, 77), (20, 30, 3)])
+@pytest.mark.parametrize("size", [(40, 33), (7, 64)])
+def test_float16_is_the_float32_result_rounded_once(
+    native_library: Library, shape: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    image = random_image(6, *shape)
+    exact = native.preprocess(image, size, MEAN, STD)
+    for threads in (1, 3):
+        np.testing.assert_array_equal(half_of(image, size, threads=threads), exact.astype(np.float16))
+    of_reference = np.empty((3, *size), np.float16)
+    reference.preprocess(image, size, MEAN, STD, out=of_reference)
+    np.testing.assert_array_equal(
+        of_reference, reference.preprocess(image, size, MEAN, STD).astype(np.float16)
+    )
+
+
+@pytest.mark.parametrize("std", [3e-8, 1e-5, 1e-3, 1e3, 1e5, 3e6])
+def test_every_size_of_float16_is_rounded_as_numpy_does(native_library: Library, std: float) -> None:
+    """From infinity at a tiny std, over normal numbers, down to the smallest ones and zero."""
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    exact = native.preprocess(image, (16, 16), MEAN, (std,) * 3)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(half_of(image, (16, 16), (std,) * 3), exact.astype(np.float16))
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_saturated_image_is_exactly_its_limit(native_library: Library, value: int) -> None:
     found = native.preprocess(np.full((100, 90), value, np.uint8), (32, 32), (0, 0, 0), (1, 1, 1))
@@ -115,7 +146,7 @@ def test_another_image_is_refused(native_library: Library, image: Any) -> None:
 
 @pytest.mark.parametrize("out", [np.zeros((3, 4, 5), np.float32), np.zeros((3, 4, 4, 2), np.float32)[..., 0]])
 def test_another_result_is_refused(native_library: Library, out: Any) -> None:
-    with pytest.raises(ValueError, match="expected float32"):
+    with pytest.raises(ValueError, match=r"expected float32|not contiguous"):
         native.preprocess(np.zeros((6, 10), np.uint8), (4, 4), MEAN, STD, out=out)
 
 
