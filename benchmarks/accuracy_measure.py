@@ -26,7 +26,7 @@ from runtime.measure.evaluation import Evaluation, judge_file
 from runtime.network import Buffers
 from runtime.networks import open_network
 from runtime.opening import open_detector
-from runtime.verdict import Thresholds
+from runtime.terms import Thresholds
 
 F32 = NDArray[np.float32]
 

@@ -45,7 +45,7 @@ from runtime.images.dataset import load_dataset, train_good
 from runtime.measure.evaluation import evaluate
 from runtime.measure.machine import this_machine
 from runtime.opening import open_detector
-from runtime.verdict import Thresholds
+from runtime.terms import Thresholds
 
 BACKBONES = ("resnet18", "resnet50v2")
 VARIANTS: dict[str, dict[str, object]] = {

@@ -41,7 +41,7 @@ class HealthWatch:
     """Turns what happens into flags; pure, the clock is passed in."""
 
     def __init__(self, simulated: bool) -> None:
-        self._simulated = simulated
+        self.simulated = simulated
         self._streak = 0
         self._pressed_us: int | None = None
         self.camera_lost = False
@@ -56,6 +56,10 @@ class HealthWatch:
         """Notes a verdict."""
         self._streak = self._streak + 1 if invalid else 0
 
+    def confirm(self) -> None:
+        """Somebody has looked: what only another verdict would end is over."""
+        self._streak = 0
+
     def pressed(self, now_us: int) -> None:
         """Notes a part that was dropped or refused because a queue was full."""
         self._pressed_us = now_us
@@ -64,7 +68,7 @@ class HealthWatch:
         """Health now."""
         pressed = self._pressed_us is not None and now_us - self._pressed_us < PRESSURE_US
         return _health(
-            self._simulated,
+            self.simulated,
             pressed,
             self.silent,
             not self.clock_ok,

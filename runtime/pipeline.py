@@ -10,14 +10,14 @@ from .channel import Channel
 from .detector import Detector
 from .errors import PipelineError
 from .ledger import Counters
-from .quality import QualityGate
-from .settings import Settings
+from .product import NoRecipes, Product, Recipes
+from .settings import Settings, TriggerMode
 from .sink import Sink
 from .source import Source
 from .state import State
 from .threads.capture import Capture
 from .threads.detect import Detect
-from .threads.notes import Links, Stop
+from .threads.notes import Links, Shot, Stop
 from .threads.publish import Publish
 
 INBOX = 1024
@@ -38,23 +38,22 @@ class Pipeline:
         open_detector: Callable[[], Detector],
         warm_up: Callable[[Detector], None] | None = None,
         sinks: Sequence[Sink] = (),
+        recipes: Recipes | None = None,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             warm_up: gets the open detector, before the first trigger is accepted; raises to refuse it.
             sinks: called from the publish thread alone, `close` included.
+            recipes: those that may be changed to while it runs; None: none.
         """
         self._settings, self._sinks = settings, tuple(sinks)
-        self._links = Links(
-            requests=Channel(settings.queue, "drop_latest"),
-            frames=Channel(settings.queue, settings.policy),
-            inbox=Channel(INBOX, "wait"),
-        )
-        gate = None if settings.quality is None else QualityGate(settings.quality, settings.box)
-        capture = Capture(open_source, self._links, settings.deadline_us, settings.frame_wait_ms, gate)
-        detect = Detect(open_detector, warm_up, self._links, self._wants_map)
-        self._workers = [_thread("capture", capture.run), _thread("detect", detect.run)]
+        self._product = Product(settings.terms, open_detector, warm_up)
+        self._recipes = NoRecipes() if recipes is None else recipes
+        # One place more than triggers may take: for an order to turn to another recipe or mode.
+        self._links = Links(Channel(settings.queue + 1, "drop_latest"), Channel(INBOX, "wait"))
+        capture = Capture(open_source, self._links)
+        self._workers = [_thread("capture", capture.run)]
         self._publisher = _thread("publish", self._run_publish)
         self._publish: Publish | None = None
         self._endpoints = ("", "")
@@ -74,8 +73,7 @@ class Pipeline:
         if self._publish is None:
             self.join()
             return
-        for worker in self._workers:
-            worker.start()
+        self._workers[0].start()
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Whether parts are being accepted, within `timeout_s`; False when a fault came first."""
@@ -96,7 +94,7 @@ class Pipeline:
         if self._publisher.is_alive():
             return False
         hung = self._publish.hung if self._publish else ()
-        for worker in self._workers:
+        for worker in list(self._workers):
             if self._publish is not None and worker.name not in hung:
                 worker.join(OPEN_TIMEOUT_S)  # it may still be opening: nothing can interrupt that
         if self._error is not None:
@@ -127,6 +125,11 @@ class Pipeline:
         return State.PREOPERATIONAL if self._publish is None else self._publish.state
 
     @property
+    def trigger(self) -> TriggerMode:
+        """Who says that a part is there, at the start."""
+        return self._settings.trigger
+
+    @property
     def endpoints(self) -> tuple[str, str]:
         """Bus and control as bound, with the port that a `*` became; known after `start`."""
         return self._endpoints
@@ -143,14 +146,22 @@ class Pipeline:
             self._error = error
         finally:
             self._links.requests.close()
-            self._links.frames.close()
             self._links.inbox.close()
             self._bound.set()
             self._ready.set()
 
     def _serve(self, bus: Bus) -> None:
         self._endpoints = bus.endpoints
-        self._publish = Publish(self._settings, bus, self._links, self._sinks, self._note_ready)
+        self._publish = Publish(
+            self._settings,
+            bus,
+            self._links,
+            self._sinks,
+            self._product,
+            self._recipes,
+            self._start_detect,
+            self._note_ready,
+        )
         self._bound.set()
         try:
             self._publish.serve()
@@ -161,10 +172,14 @@ class Pipeline:
         self._was_ready = True
         self._ready.set()
 
-    def _wants_map(self, score: float) -> bool:
-        thresholds = self._settings.thresholds
-        least = thresholds.threshold if thresholds.review_threshold is None else thresholds.review_threshold
-        return not score < least or any(sink.wants_maps for sink in self._sinks)
+    def _start_detect(self, name: str, load: Callable[[], Product], frames: Channel[Shot]) -> None:
+        """One more detect thread; those that ended meanwhile are forgotten."""
+        every_map = any(sink.wants_maps for sink in self._sinks)
+        detect = Detect(name, load, frames, self._links, every_map)
+        capture, *rest = self._workers
+        worker = _thread(name, detect.run)
+        worker.start()
+        self._workers = [capture, *(each for each in rest if each.is_alive()), worker]
 
 
 def _thread(name: str, body: Callable[[], None]) -> threading.Thread:

@@ -12,7 +12,7 @@ from .errors import ConfigError
 from .ids import check_id
 from .images.sample import Box
 from .quality import QualityLimits
-from .verdict import Thresholds
+from .terms import Thresholds
 
 
 class Region(ConfigStruct, frozen=True):

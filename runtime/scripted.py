@@ -1,4 +1,4 @@
-"""A detector that does as it is told: for tests, and to measure the runtime without a network."""
+"""A detector that does as it is told, and its terms: for tests, and to measure without a network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ import numpy as np
 
 from .frame import U8, Frame
 from .prediction import MapToImage, Prediction
+from .provenance import EngineFacts, Provenance, RecipeFacts
+from .terms import Terms, Thresholds
 
 Step = float | Callable[[], float]
 """A score, or something to do first that gives one: raise, sleep, wait for an event."""
+
+
+def scripted_terms(thresholds: Thresholds = Thresholds(1.0), deadline_us: int = 20_000_000) -> Terms:  # noqa: B008
+    """Terms of a station that sees no real parts."""
+    recipe, engine = RecipeFacts("r", "1", 0, "0" * 64), EngineFacts("e", "0" * 64, "scripted", "cpu")
+    provenance = Provenance("line", "station", recipe, engine, "camera", True)
+    return Terms(provenance, thresholds, deadline_us, deadline_us // 2000)
 
 
 class ScriptedDetector:

@@ -9,7 +9,7 @@ from .channel import Policy
 from .images.sample import Box
 from .provenance import Provenance
 from .quality import QualityLimits
-from .verdict import Thresholds
+from .terms import Terms, Thresholds
 
 TriggerMode = Literal["software", "free_run"]
 """Who says that a part is there: a request on the control socket, or the source with every frame."""
@@ -41,11 +41,15 @@ class Settings:
     """How long a stop waits for frames in flight and for threads that hang."""
 
     @property
-    def deadline_us(self) -> int:
-        """`deadline_ms` in us."""
-        return round(1000 * self.deadline_ms)
-
-    @property
-    def frame_wait_ms(self) -> int:
-        """`frame_timeout_ms`, or half the deadline: a frame that comes later could not be judged in time."""
-        return max(1, round(self.deadline_ms / 2)) if self.frame_timeout_ms is None else self.frame_timeout_ms
+    def terms(self) -> Terms:
+        """What these settings come down to for one part."""
+        # Half the deadline: a frame that comes later could not be judged in time.
+        wait_ms = self.deadline_ms / 2 if self.frame_timeout_ms is None else self.frame_timeout_ms
+        return Terms(
+            provenance=self.provenance,
+            thresholds=self.thresholds,
+            deadline_us=round(1000 * self.deadline_ms),
+            frame_wait_ms=max(1, round(wait_ms)),
+            quality=self.quality,
+            box=self.box,
+        )

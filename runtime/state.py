@@ -6,33 +6,41 @@ import enum
 
 
 class State(enum.IntEnum):
-    """A trigger is accepted in READY, a frame is taken in CONTINUOUS_EXECUTION, and in no other state."""
+    """A trigger is accepted in READY and SINGLE_EXECUTION, a frame is taken in CONTINUOUS_EXECUTION."""
 
     PREOPERATIONAL = 1
-    """Opening, warming up, waiting for a lost camera, or finishing what is in flight before a stop."""
+    """Opening, waiting for a lost camera, or finishing what is in flight before the end."""
     HALTED = 2
     """Everything answered and closed; safe to power off."""
     ERROR = 3
     """A fault ended the run; somebody must look."""
     OPERATIONAL = 4
+    """What 5 to 8 have in common; never a state of its own."""
     INITIALIZED = 5
+    """Camera and detector are open; the golden images are being judged."""
     READY = 6
-    """Waits for triggers."""
+    """Waits for triggers; nothing is in flight."""
     SINGLE_EXECUTION = 7
+    """Triggers are in flight; more are taken while there is room."""
     CONTINUOUS_EXECUTION = 8
     """Runs free: every frame of the source is inspected."""
 
 
-RUNNING = frozenset({State.READY, State.CONTINUOUS_EXECUTION})
+RUNNING = frozenset({State.READY, State.SINGLE_EXECUTION, State.CONTINUOUS_EXECUTION})
+_FROM_RUNNING = frozenset({State.PREOPERATIONAL, State.ERROR})
 
 MOVES: dict[State, frozenset[State]] = {
-    State.PREOPERATIONAL: RUNNING | {State.HALTED, State.ERROR},
-    State.READY: frozenset({State.PREOPERATIONAL, State.ERROR}),
-    State.CONTINUOUS_EXECUTION: frozenset({State.PREOPERATIONAL, State.ERROR}),
+    State.PREOPERATIONAL: frozenset(
+        {State.INITIALIZED, State.READY, State.CONTINUOUS_EXECUTION, State.HALTED, State.ERROR}
+    ),
+    State.INITIALIZED: frozenset({State.READY, State.PREOPERATIONAL, State.ERROR}),
+    State.READY: _FROM_RUNNING | {State.SINGLE_EXECUTION, State.CONTINUOUS_EXECUTION},
+    State.SINGLE_EXECUTION: _FROM_RUNNING | {State.READY},
+    State.CONTINUOUS_EXECUTION: _FROM_RUNNING | {State.READY},
     State.HALTED: frozenset(),
     State.ERROR: frozenset(),
 }
-"""From a state to those that may follow; the numbers 4, 5 and 7 wait for recipes on the wire."""
+"""From a state to those that may follow."""
 
 
 def check_move(before: State, after: State) -> None:

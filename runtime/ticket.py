@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from .terms import Terms
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -18,6 +20,7 @@ class Ticket:
     """Monotonic clock at which the verdict is of no more use, us."""
     result_id: str
     """ULID: the verdict's name for ever."""
+    terms: Terms
     trigger_id: int | None = None
     """Echo of the trigger's source, 0..2^32-1; None in free run."""
     part_id: str | None = None

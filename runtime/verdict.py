@@ -10,6 +10,7 @@ from .frame import EXPOSURE_SOURCES, Quality
 from .health import Health
 from .provenance import Provenance
 from .reasons import REASONS
+from .terms import Thresholds
 from .ticket import Ticket
 
 SAFE_INTEGER = 2**53
@@ -57,29 +58,6 @@ class Judgement:
             )
         if self.outcome is not Outcome.INVALID and self.score is None:
             raise ValueError(f"{self.outcome.name} without a score")
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The part of a recipe that `decide` needs; all in the bundle's score unit.
-
-    Raises:
-        ValueError: a number that is not finite and > 0, or a review band that is none.
-    """
-
-    threshold: float
-    review_threshold: float | None = None
-    score_scale: float | None = None
-    """Score units per 1.0 of pred_score; None: 2 x threshold."""
-
-    def __post_init__(self) -> None:
-        numbers = (self.threshold, self.review_threshold, self.score_scale)
-        in_order = self.review_threshold is None or self.review_threshold < self.threshold
-        if not (in_order and all(n is None or 0 < n < math.inf for n in numbers)):
-            raise ValueError(
-                f"threshold, review_threshold and score_scale are {numbers}; "
-                "expected finite numbers > 0, review_threshold below threshold"
-            )
 
 
 def decide(score: float, thresholds: Thresholds) -> Judgement:
@@ -178,7 +156,6 @@ class Verdict:
     clock_ok: bool
     """The wall clock made no step in the last minute."""
     health: Health
-    provenance: Provenance
 
     def __post_init__(self) -> None:
         overdue = self.lat_us.total > self.deadline_us
@@ -207,6 +184,11 @@ class Verdict:
     def score(self) -> float | None:
         """Raw score in the bundle's unit; None when there is none."""
         return self.judgement.score
+
+    @property
+    def provenance(self) -> Provenance:
+        """Recipe, engine and camera that it was judged with."""
+        return self.ticket.terms.provenance
 
     @property
     def deadline_us(self) -> int:

@@ -86,9 +86,9 @@ class Client:
         result: dict[str, Any] = self.request("status")["result"]
         return result
 
-    def stop(self) -> dict[str, Any]:
+    def shutdown(self) -> dict[str, Any]:
         """Asks the station to finish what is in flight and to end."""
-        return self.request("stop")
+        return self.request("shutdown")
 
     def request(self, verb: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
         """Sends a request, the same again when no reply comes, and returns the reply.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -12,38 +12,71 @@ import msgspec
 
 from ..state import State, state_name
 from ..ticket import Ticket
-from .wire import ControlReply, ControlRequest, TriggerArgs, encode
-
-WINDOW = 4096
-"""Triggers remembered for retries."""
-WINDOW_US = 60_000_000
-"""How long they are remembered; a PLC that restarts its counter may use the numbers again after that."""
+from .recent import WINDOW_US, Accepted, Recent
+from .requests import (
+    ControlReply,
+    ControlRequest,
+    NoArgs,
+    RecipeArgs,
+    ReplayArgs,
+    ResultArgs,
+    SimulateArgs,
+    TriggerArgs,
+)
+from .ring import CHUNK
+from .wire import encode
 
 MAX_BYTES = 1 << 16
 """Longest request that is read; the socket closes the connection of a much longer one."""
 
-Answer = tuple[str, dict[str, Any], str]
-"""Code, result, detail."""
+
+class Answer(NamedTuple):
+    """What a reply says beside whose it is."""
+
+    code: str
+    result: dict[str, Any] = {}  # noqa: RUF012
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was asked for is done, or will be."""
+        return self.code in ("OK", "ACCEPTED", "DUPLICATE")
 
 
 class Desk(Protocol):
-    """What control needs from the station."""
+    """What control needs from the station; each verb answers for itself."""
 
     @property
     def state(self) -> State:
         """State now."""
 
-    def status(self) -> dict[str, Any]:
-        """Result of the verb status."""
+    def now_us(self) -> int:
+        """Monotonic clock, us."""
 
     def accept(self, args: TriggerArgs) -> Ticket | str:
         """A ticket for the trigger, or the code of its refusal: NOT_READY, OVERRUN, WRONG_STATE."""
 
-    def stop(self) -> None:
-        """Finishes what is in flight and ends the run."""
+    def hello(self) -> dict[str, Any]: ...
+    def status(self) -> Answer: ...
+    def snapshot(self) -> Answer: ...
+    def replay(self, args: ReplayArgs) -> Answer: ...
+    def get_result(self, args: ResultArgs) -> Answer: ...
+    def start(self) -> Answer: ...
+    def stop(self) -> Answer: ...
+    def prepare_recipe(self, args: RecipeArgs, request_id: str) -> Answer: ...
+    def clear_fault(self) -> Answer: ...
+    def simulate(self, args: SimulateArgs) -> Answer: ...
+    def shutdown(self) -> Answer: ...
 
-    def now_us(self) -> int:
-        """Monotonic clock, us."""
+
+class Verb(NamedTuple):
+    """One row of the table of verbs."""
+
+    args: type[msgspec.Struct]
+    answer: Callable[[Any, ControlRequest], Answer]
+    """From the arguments, and the request they came in."""
+    acts: bool = False
+    """It changes something: the same bytes again get the same answer, and change nothing more."""
 
 
 class Control:
@@ -51,12 +84,24 @@ class Control:
 
     def __init__(self, desk: Desk, boot_id: str) -> None:
         self._desk, self._boot_id = desk, boot_id
-        self._recent = RecentTriggers()
+        self._triggers: Recent[int, Accepted] = Recent()
+        self._done: Recent[bytes, Answer] = Recent()
         self._decoder = msgspec.json.Decoder(ControlRequest)
-        self._verbs: dict[str, Callable[[ControlRequest], Answer]] = {
-            "status": self._status,
-            "trigger": self._trigger,
-            "stop": self._stop,
+        self._verbs: dict[str, Verb] = {
+            "hello": Verb(NoArgs, self._hello),
+            "status": Verb(NoArgs, lambda args, request: desk.status()),
+            "snapshot": Verb(NoArgs, lambda args, request: desk.snapshot()),
+            "replay": Verb(ReplayArgs, lambda args, request: desk.replay(args)),
+            "get_result": Verb(ResultArgs, lambda args, request: desk.get_result(args)),
+            "trigger": Verb(TriggerArgs, self._trigger),
+            "start": Verb(NoArgs, lambda args, request: desk.start(), acts=True),
+            "stop": Verb(NoArgs, lambda args, request: desk.stop(), acts=True),
+            "prepare_recipe": Verb(
+                RecipeArgs, lambda args, request: desk.prepare_recipe(args, request.id), acts=True
+            ),
+            "clear_fault": Verb(NoArgs, lambda args, request: desk.clear_fault(), acts=True),
+            "simulate": Verb(SimulateArgs, lambda args, request: desk.simulate(args), acts=True),
+            "shutdown": Verb(NoArgs, lambda args, request: desk.shutdown(), acts=True),
         }
 
     def answer(self, frames: list[bytes]) -> list[bytes]:
@@ -69,8 +114,9 @@ class Control:
             request = self._read(body)
         # Broken text, wrong types, and JSON nested deeper than the reader's stack.
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
-            return self._word(None, ("BAD_REQUEST", {}, str(error)))
-        return self._word(request.id, self._act(request))
+            return self._word(None, Answer("BAD_REQUEST", {}, str(error)))
+        assert body is not None
+        return self._word(request.id, self._act(request, body))
 
     def _read(self, body: bytes | None) -> ControlRequest:
         if body is None:
@@ -79,79 +125,73 @@ class Control:
             raise ValueError(f"request has {len(body)} bytes; expected at most {MAX_BYTES}")
         return self._decoder.decode(body)
 
-    def _act(self, request: ControlRequest) -> Answer:
+    def _act(self, request: ControlRequest, body: bytes) -> Answer:
         verb = self._verbs.get(request.verb)
         if verb is None:
-            return "UNKNOWN_VERB", {}, f"expected one of {', '.join(sorted(self._verbs))}"
+            return Answer("UNKNOWN_VERB", {}, f"expected one of {', '.join(sorted(self._verbs))}")
+        try:
+            args = msgspec.convert(request.args, verb.args)
+        except (msgspec.ValidationError, RecursionError) as error:
+            return Answer("BAD_REQUEST", {}, str(error))
+        if isinstance(args, TriggerArgs):
+            return self._known(args, request) or self._refusal(request) or verb.answer(args, request)
+        if verb.acts:
+            return self._once(body, lambda: self._refusal(request) or verb.answer(args, request))
+        return self._refusal(request) or verb.answer(args, request)
+
+    def _refusal(self, request: ControlRequest) -> Answer | None:
+        """Why a request that was not answered before is not even looked at, if so."""
         age_ms = _age_ms(request)
         if age_ms > (math.inf if request.ttl_ms is None else request.ttl_ms):
-            return "EXPIRED", {}, f"arrived {age_ms} ms after it was sent"
+            return Answer("EXPIRED", {}, f"arrived {age_ms} ms after it was sent")
         state = state_name(self._desk.state)
-        if request.if_state not in (None, state):
-            return "WRONG_STATE", {}, f"state is {state}"
-        try:
-            return verb(request)
-        except (msgspec.ValidationError, RecursionError) as error:
-            return "BAD_REQUEST", {}, str(error)
+        return None if request.if_state in (None, state) else Answer("WRONG_STATE", {}, f"state is {state}")
+
+    def _once(self, body: bytes, act: Callable[[], Answer]) -> Answer:
+        """The answer of the first time, where the same bytes were answered before."""
+        now_us, digest = self._desk.now_us(), hashlib.blake2b(body, digest_size=16).digest()
+        answer = self._done.find(digest, now_us)
+        if answer is None:
+            answer = act()
+            if answer.ok:
+                self._done.remember(digest, answer, now_us)
+        return answer
 
     def _word(self, request_id: str | None, answer: Answer) -> ControlReply:
-        code, result, detail = answer
         return ControlReply(
             id=request_id,
-            ok=code in ("OK", "ACCEPTED", "DUPLICATE"),
-            code=code,
+            ok=answer.ok,
+            code=answer.code,
             state=int(self._desk.state),  # type: ignore[arg-type]
             boot_id=self._boot_id,
-            result=result,
-            detail=detail,
+            result=answer.result,
+            detail=answer.detail,
         )
 
-    def _status(self, request: ControlRequest) -> Answer:
-        return "OK", self._desk.status(), ""
+    def _hello(self, args: NoArgs, request: ControlRequest) -> Answer:
+        """What may be asked here, and what the station says of itself."""
+        limits = {"request_bytes": MAX_BYTES, "replay_items": CHUNK, "retry_s": WINDOW_US // 1_000_000}
+        verbs = sorted(self._verbs)
+        return Answer("OK", {"protocol": "ctl/1", "verbs": verbs, "limits": limits, **self._desk.hello()})
 
-    def _stop(self, request: ControlRequest) -> Answer:
-        self._desk.stop()
-        return "ACCEPTED", {}, "finishing what is in flight"
-
-    def _trigger(self, request: ControlRequest) -> Answer:
-        wanted = msgspec.convert(request.args, TriggerArgs)
-        known = self._recent.find(wanted.trigger_id, self._desk.now_us())
+    def _known(self, args: TriggerArgs, request: ControlRequest) -> Answer | None:
+        """The answer to a trigger that was accepted before: a retry of its request, or a duplicate."""
+        known = self._triggers.find(args.trigger_id, self._desk.now_us())
         if known is None:
-            ticket = self._desk.accept(wanted)
-            if isinstance(ticket, str):
-                return ticket, {}, "refused: the part counts as a reject"
-            known = Accepted(request.id, ticket)
-            self._recent.remember(wanted.trigger_id, known)
-        ticket = known.ticket
-        result = {"result_id": ticket.result_id, "deadline_us": ticket.deadline_us - ticket.opened_us}
-        return "ACCEPTED" if known.request_id == request.id else "DUPLICATE", result, ""
+            return None
+        return _accepted(known.ticket, "ACCEPTED" if known.request_id == request.id else "DUPLICATE")
+
+    def _trigger(self, args: TriggerArgs, request: ControlRequest) -> Answer:
+        ticket = self._desk.accept(args)
+        if isinstance(ticket, str):
+            return Answer(ticket, {}, "refused: the part counts as a reject")
+        self._triggers.remember(args.trigger_id, Accepted(request.id, ticket), ticket.opened_us)
+        return _accepted(ticket, "ACCEPTED")
 
 
-class Accepted(NamedTuple):
-    """An accepted trigger."""
-
-    request_id: str
-    """Of the request that it came with: the same again is a retry, and gets the same answer."""
-    ticket: Ticket
-
-
-class RecentTriggers:
-    """Trigger ids of the last while: one sent again is no second inspection."""
-
-    def __init__(self) -> None:
-        self._accepted: OrderedDict[int, Accepted] = OrderedDict()
-
-    def find(self, trigger_id: int, now_us: int) -> Accepted | None:
-        """How a trigger was accepted, if within `WINDOW_US` and `WINDOW`."""
-        accepted = self._accepted.get(trigger_id)
-        return accepted if accepted and now_us - accepted.ticket.opened_us < WINDOW_US else None
-
-    def remember(self, trigger_id: int, accepted: Accepted) -> None:
-        """Notes an accepted trigger."""
-        self._accepted[trigger_id] = accepted
-        self._accepted.move_to_end(trigger_id)
-        while len(self._accepted) > WINDOW:
-            self._accepted.popitem(last=False)
+def _accepted(ticket: Ticket, code: str) -> Answer:
+    deadline_us = ticket.deadline_us - ticket.opened_us
+    return Answer(code, {"result_id": ticket.result_id, "deadline_us": deadline_us})
 
 
 def split_envelope(frames: list[bytes]) -> tuple[list[bytes], bytes | None]:

@@ -9,7 +9,7 @@ import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -18,24 +18,31 @@ from ..health import Health
 from ..ledger import Counters
 from ..provenance import EngineFacts, Provenance, RecipeFacts
 from ..reasons import REASONS
-from ..verdict import SAFE_INTEGER, Latency, Verdict
+from ..verdict import Latency, Verdict
+from .fields import BootId, Count, Counts, Id, PartId, Seq, StateNumber, TriggerId, Ulid, Wire
+from .requests import (
+    ControlReply,
+    ControlRequest,
+    RecipeArgs,
+    ReplayArgs,
+    ResultArgs,
+    SimulateArgs,
+    TriggerArgs,
+)
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
-Ulid = Annotated[str, Meta(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
-PartId = Annotated[str, Meta(pattern=r"^[ -~]{1,64}$")]
-TriggerId = Annotated[int, Meta(ge=0, lt=2**32)]
-Count = Annotated[int, Meta(ge=0, lt=SAFE_INTEGER)]
-Counts = Annotated[int, Meta(gt=-SAFE_INTEGER, lt=SAFE_INTEGER)]
-StateNumber = Literal[1, 2, 3, 4, 5, 6, 7, 8]
 Kind = Literal["verdict", "state", "hb", "event"]
+EventName = Literal[
+    "late_result",
+    "camera_lost",
+    "camera_back",
+    "sink_failed",
+    "thread_hung",
+    "recipe_prepared",
+    "recipe_refused",
+]
 
 
-class _Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every message. Unknown fields are ignored when reading: additions are no new version."""
-
-
-class ImageFacts(_Wire, frozen=True):
+class ImageFacts(Wire, frozen=True):
     """The frame that was judged."""
 
     w: Count
@@ -46,7 +53,7 @@ class ImageFacts(_Wire, frozen=True):
     sha256: str | None
 
 
-class _Message(_Wire, frozen=True):
+class _Message(Wire, frozen=True):
     """What every message on the bus begins with."""
 
     line: Id
@@ -58,7 +65,7 @@ class _Message(_Wire, frozen=True):
 class VerdictMessage(_Message, frozen=True, tag_field="schema", tag="verdict/1"):
     """One per ticket."""
 
-    seq: Annotated[int, Meta(ge=1, lt=SAFE_INTEGER)]
+    seq: Seq
     result_id: Ulid
     trigger_id: TriggerId | None
     part_id: PartId | None
@@ -98,6 +105,8 @@ class StateMessage(_Message, frozen=True, tag_field="schema", tag="state/1"):
     code: Count
     """The reason's number; 0 where the cause is no fault."""
     health: Health
+    head_seq: Count
+    """Number of the last verdict before it; 0: none yet."""
 
 
 class Heartbeat(_Message, frozen=True, tag_field="schema", tag="hb/1"):
@@ -123,7 +132,7 @@ class Heartbeat(_Message, frozen=True, tag_field="schema", tag="hb/1"):
 class EventMessage(_Message, frozen=True, tag_field="schema", tag="event/1"):
     """Something worth a record that is no verdict; the line never acts on it."""
 
-    event: Literal["late_result", "camera_lost", "camera_back", "sink_failed", "thread_hung"]
+    event: EventName
     severity: Literal["info", "warning", "error", "critical"]
     code: Count
     """Number of a reason; 0: none."""
@@ -131,43 +140,8 @@ class EventMessage(_Message, frozen=True, tag_field="schema", tag="event/1"):
     result_id: Ulid | None
     """The verdict it belongs to, if any."""
     score: Annotated[float, Meta(ge=0)] | None
-
-
-class ControlRequest(_Wire, frozen=True):
-    """What a client asks."""
-
-    p: Literal["ctl/1"]
-    # No tag: msgspec would read a request that lacks it.
-    id: Annotated[str, Meta(min_length=1, max_length=64)]
-    verb: Annotated[str, Meta(max_length=64)]
-    args: dict[str, Any] = {}
-    if_state: str | None = None
-    """Refuse unless the station is in the state of this name, e.g. `Ready`."""
-    t_sent_us: Count | None = None
-    """When it was sent, us since the Unix epoch."""
-    ttl_ms: Count | None = None
-    """Refuse with `EXPIRED` when it arrives later than this after `t_sent_us`; without that: never."""
-
-
-class TriggerArgs(_Wire, frozen=True):
-    """`args` of the verb trigger."""
-
-    trigger_id: TriggerId
-    part_id: PartId | None = None
-    encoder: Counts | None = None
-
-
-class ControlReply(_Wire, frozen=True, tag_field="p", tag="ctl/1"):
-    """The one answer to a request."""
-
-    id: str | None
-    """Of the request; null when it could not be read."""
-    ok: bool
-    code: str
-    state: StateNumber
-    boot_id: BootId
-    result: dict[str, Any]
-    detail: str
+    request_id: str | None
+    """Of the control request that it finishes, if any."""
 
 
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -177,6 +151,10 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "event-1": EventMessage,
     "ctl-request-1": ControlRequest,
     "ctl-trigger-args-1": TriggerArgs,
+    "ctl-replay-args-1": ReplayArgs,
+    "ctl-get_result-args-1": ResultArgs,
+    "ctl-prepare_recipe-args-1": RecipeArgs,
+    "ctl-simulate-args-1": SimulateArgs,
     "ctl-reply-1": ControlReply,
 }
 """Name of the schema file -> its struct."""

@@ -48,9 +48,9 @@ class Witness:
         """As in `Client`."""
         return self._client.status()
 
-    def stop(self) -> None:
-        """Asks the station to end."""
-        self._client.stop()
+    def ask(self, verb: str, **args: object) -> dict[str, Any]:
+        """The reply to any other request."""
+        return self._client.request(verb, args)
 
     def hear(self, enough: Callable[[], bool], timeout_s: float = 10.0) -> bool:
         """Takes messages until there is `enough`; False when that was not so within `timeout_s`."""

@@ -25,7 +25,8 @@ from ..quality import QualityLimits
 from ..recipe import Recipe
 from ..settings import Settings
 from ..sink import Sink, View
-from ..verdict import Thresholds, Verdict
+from ..terms import Thresholds
+from ..verdict import Verdict
 from .latency import QUANTILES, Quantiles, needed_samples, quantiles
 from .metronome import Metronome
 

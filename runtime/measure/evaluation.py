@@ -15,7 +15,8 @@ from ..frame import U8
 from ..images.dataset import Sample, load_truth
 from ..images.files import load_image
 from ..prediction import Prediction
-from ..verdict import Thresholds, decide
+from ..terms import Thresholds
+from ..verdict import decide
 from .figures import ImageResult, Summary, summarise
 from .pixel_metrics import PixelStatistics
 

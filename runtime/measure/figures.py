@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ..images.dataset import GOOD, Sample, count_kinds
-from ..verdict import Thresholds
+from ..terms import Thresholds
 from .metrics import auroc, bootstrap_interval, f1_max, mean_interval
 from .pixel_metrics import PixelStatistics
 

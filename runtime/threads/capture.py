@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import time
@@ -24,8 +23,9 @@ from ..frame import Frame
 from ..ids import new_ulid
 from ..quality import QualityGate
 from ..source import Source
+from ..terms import Terms
 from ..ticket import Ticket, now_us
-from .notes import CameraBack, CameraLost, Links, Opened, Request, Result, Shot, Started, run_guarded
+from .notes import CameraBack, CameraLost, Links, Opened, Result, Shot, Started, Turn, Turned, run_guarded
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +52,11 @@ EXPOSURE_TOLERANCE_US = 2000
 class Capture:
     """One thread around one source."""
 
-    def __init__(
-        self,
-        open_source: Callable[[], Source],
-        links: Links,
-        deadline_us: int,
-        frame_timeout_ms: int,
-        gate: QualityGate | None = None,
-    ) -> None:
+    def __init__(self, open_source: Callable[[], Source], links: Links) -> None:
         self._open, self._links = open_source, links
-        self._deadline_us, self._frame_timeout_ms = deadline_us, frame_timeout_ms
-        self._gate = gate
-        self._numbers = itertools.count(1)
         self._source: Source | None = None
+        self._turn: Turn | None = None
+        self._gate: QualityGate | None = None
 
     def run(self) -> None:
         """Body of the thread."""
@@ -75,30 +67,42 @@ class Capture:
         self._links.tell(Started("capture"))
         try:
             while True:
-                request = self._links.requests.get()
-                assert request is not None
-                if request.ticket is None:
-                    self._run_free(self._source)
+                free = self._turn is not None and self._turn.free
+                order = self._links.requests.get(0 if free else None)
+                if isinstance(order, Turn):
+                    self._take_turn(order)
+                elif order is not None:
+                    self._serve(order.ticket)
                 else:
-                    self._serve(request.ticket)
+                    self._run_free()
         except (Closed, SourceEnd):
             return
 
     def _leave(self) -> None:
-        self._links.frames.close()
+        if self._turn is not None:
+            self._turn.lane.frames.close()
         if self._source is not None:
             self._source.close()
+
+    def _take_turn(self, turn: Turn) -> None:
+        """Nothing follows on a lane that is left: its thread finishes what it has, and ends."""
+        before, self._turn = self._turn, turn
+        if before is None or before.lane.frames is not turn.lane.frames:
+            self._gate = _gate_of(turn.lane.terms)
+            if before is not None:
+                before.lane.frames.close()
+        self._links.tell(Turned(turn))
 
     def _serve(self, ticket: Ticket) -> None:
         """One trigger: one exposure, or a reason why there is none."""
         taken_us = now_us()
         if taken_us > ticket.deadline_us:
-            self._links.tell(Result(ticket.number, ("DEADLINE_MISSED",), taken_us=taken_us))
+            self._links.tell(Result(ticket, ("DEADLINE_MISSED",), taken_us=taken_us))
             return
         try:
             frame = self._expose(ticket, taken_us)
         except SourceError as error:
-            self._links.tell(Result(ticket.number, (_reason_of(error),), taken_us=taken_us))
+            self._links.tell(Result(ticket, (_reason_of(error),), taken_us=taken_us))
             self._go_on_after(error)
         else:
             self._pass_on(ticket, frame, taken_us)
@@ -106,7 +110,7 @@ class Capture:
     def _expose(self, ticket: Ticket, taken_us: int) -> Frame:
         """The frame of this trigger; frames exposed before it are thrown away, whatever they show."""
         assert self._source is not None
-        until_us = min(taken_us + 1000 * self._frame_timeout_ms, ticket.deadline_us)
+        until_us = min(taken_us + 1000 * ticket.terms.frame_wait_ms, ticket.deadline_us)
         wall_us = time.time_ns() // 1000
         self._source.trigger(ticket.encoder)
         while True:
@@ -115,58 +119,52 @@ class Capture:
                 return frame
             frame.release()
 
-    def _run_free(self, source: Source) -> None:
-        """Every frame is a part, until the requests are closed."""
-        while not self._links.requests.closed:
-            try:
-                frame = source.read(FREE_READ_MS)
-            except SourceTimeout:
-                continue
-            except (SourceLost, SourceEnd) as error:
-                source = self._go_on_after(error)
-            except SourceError as error:
-                taken_us = now_us()
-                ticket = self._new_ticket(taken_us)
-                self._links.tell(Result(ticket.number, (_reason_of(error),), taken_us=taken_us))
-            else:
-                ticket = self._new_ticket(frame.t_mono_us)
-                self._pass_on(ticket, frame, frame.t_mono_us)
+    def _run_free(self) -> None:
+        """The next frame is a part, if one comes."""
+        assert self._source is not None
+        try:
+            frame = self._source.read(FREE_READ_MS)
+        except SourceTimeout:
+            return
+        except (SourceLost, SourceEnd) as error:
+            self._go_on_after(error)
+        except SourceError as error:
+            taken_us = now_us()
+            self._links.tell(Result(self._new_ticket(taken_us), (_reason_of(error),), taken_us=taken_us))
+        else:
+            self._pass_on(self._new_ticket(frame.t_mono_us), frame, frame.t_mono_us)
 
     def _new_ticket(self, opened_us: int) -> Ticket:
-        ticket = Ticket(next(self._numbers), opened_us, opened_us + self._deadline_us, new_ulid())
+        assert self._turn is not None
+        terms = self._turn.lane.terms
+        number, deadline_us = next(self._links.numbers), opened_us + terms.deadline_us
+        ticket = Ticket(number, opened_us, deadline_us, new_ulid(), terms)
         # Quietly, until the frame is on its way: publish would take its turn before detection gets the frame.
         self._links.inbox.put(Opened(ticket), quietly=True)
         return ticket
 
     def _pass_on(self, ticket: Ticket, frame: Frame, taken_us: int) -> None:
         """Looked at, to detection; whatever the channel does not hold because of it is answered here."""
+        assert self._turn is not None
         assert self._source is not None
         if self._gate is not None:
             self._gate.look(frame, self._source.frozen_after)
-        shot = Shot(ticket.number, ticket.deadline_us, frame, taken_us, now_us())
-        dropped = self._links.frames.put(shot, 0)
+        frames, shot = self._turn.lane.frames, Shot(ticket, frame, taken_us, now_us())
+        dropped = frames.put(shot, 0)
         self._links.inbox.ring()
         if dropped is shot:  # no room at once: the policy `wait` waits for it, any other refuses it again
-            dropped = self._links.frames.put(shot)
+            dropped = frames.put(shot)
         if dropped is not None:
-            reason = "STOPPING" if self._links.frames.closed else "QUEUE_FULL"
-            notice = Result(
-                dropped.number,
-                (reason,),
-                frame=dropped.frame,
-                taken_us=dropped.taken_us,
-                ready_us=dropped.ready_us,
-            )
-            self._links.tell(notice)
+            self._links.tell(dropped.answer("STOPPING" if frames.closed else "QUEUE_FULL"))
 
-    def _go_on_after(self, error: SourceError) -> Source:
-        """The source to go on with: the same, or a lost one opened again; raises SourceEnd again."""
+    def _go_on_after(self, error: SourceError) -> None:
+        """Opens a lost source again; raises SourceEnd again."""
         if isinstance(error, SourceEnd):
             raise error
-        assert self._source is not None
-        return self._reopen(str(error)) if isinstance(error, SourceLost) else self._source
+        if isinstance(error, SourceLost):
+            self._reopen(str(error))
 
-    def _reopen(self, why: str) -> Source:
+    def _reopen(self, why: str) -> None:
         """Tries for ever, until it succeeds or the requests are closed."""
         self._links.tell(CameraLost(why))
         assert self._source is not None
@@ -179,20 +177,21 @@ class Capture:
                 logger.debug("source not back yet: %s", error)
             else:
                 self._links.tell(CameraBack())
-                return self._source
-        raise AssertionError("the pauses never end")
+                return
 
     def _refuse_for(self, pause_s: float) -> None:
         """Waits, and answers the triggers that were accepted before the loss; raises Closed at the stop."""
         until_us = now_us() + int(pause_s * 1e6)
         while (left_us := until_us - now_us()) > 0:
-            request = self._links.requests.get(left_us / 1000)
-            if request is not None:
-                self._answer_without_frame(request, "CAMERA_LOST")
+            order = self._links.requests.get(left_us / 1000)
+            if isinstance(order, Turn):
+                self._take_turn(order)
+            elif order is not None:
+                self._links.tell(Result(order.ticket, ("CAMERA_LOST",), taken_us=now_us()))
 
-    def _answer_without_frame(self, request: Request, reason: str) -> None:
-        if request.ticket is not None:
-            self._links.tell(Result(request.ticket.number, (reason,), taken_us=now_us()))
+
+def _gate_of(terms: Terms) -> QualityGate | None:
+    return None if terms.quality is None else QualityGate(terms.quality, terms.box)
 
 
 def _reason_of(error: SourceError) -> str:

@@ -8,7 +8,7 @@ from ..frame import Frame
 from ..ledger import Ledger
 from ..sink import Sinks, View
 from ..ticket import Ticket, now_us
-from ..verdict import FrameFacts, Judgement, Outcome, Thresholds, decide, invalid
+from ..verdict import FrameFacts, Judgement, Outcome, decide, invalid
 from .notes import Result
 from .reporter import Reporter
 
@@ -16,8 +16,8 @@ from .reporter import Reporter
 class Clerk:
     """The only one who closes tickets and releases judged frames; lives in the publish thread."""
 
-    def __init__(self, ledger: Ledger, reporter: Reporter, thresholds: Thresholds, sinks: Sinks) -> None:
-        self._ledger, self._reporter, self._thresholds, self._sinks = ledger, reporter, thresholds, sinks
+    def __init__(self, ledger: Ledger, reporter: Reporter, sinks: Sinks) -> None:
+        self._ledger, self._reporter, self._sinks = ledger, reporter, sinks
 
     def settle(self, result: Result) -> None:
         """Closes the ticket of a result, and releases its frame once the sinks have seen it."""
@@ -43,9 +43,9 @@ class Clerk:
         frame = None if result.frame is None else frame_facts(result.frame)
         if frame is not None:
             self._reporter.seen(frame)
-        judgement = self._judge(result)
+        judgement = _judge(result)
         now = now_us()
-        closing = self._ledger.close(result.number, judgement.outcome, now)
+        closing = self._ledger.close(result.ticket.number, judgement.outcome, now)
         if closing is None:
             self._report_late(result, judgement, None)
             return
@@ -58,22 +58,17 @@ class Clerk:
         verdict = self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
         self._sinks.send(verdict, View(result.frame, result.prediction))
 
-    def _judge(self, result: Result) -> Judgement:
-        if not result.reasons:
-            return decide(result.score, self._thresholds)
-        return replace(invalid(result.reasons[0], self._thresholds), reasons=result.reasons)
-
     def _report_late(self, result: Result, judgement: Judgement, ticket: Ticket | None) -> None:
         """What came too late to count is told all the same, if it was a score."""
         if not result.reasons:
-            detail = f"ticket {result.number} would have been {judgement.outcome.name}"
+            detail = f"ticket {result.ticket.number} would have been {judgement.outcome.name}"
             result_id = None if ticket is None else ticket.result_id
             self._reporter.event(
                 "late_result", "warning", detail, "DEADLINE_MISSED", result_id, judgement.score
             )
 
     def _send_invalid(self, ticket: Ticket, reason: str, now: int) -> None:
-        judgement = invalid(reason, self._thresholds)
+        judgement = invalid(reason, ticket.terms.thresholds)
         if now > ticket.deadline_us:
             judgement = _too_late(judgement)
         self._sinks.send(self._reporter.verdict(ticket, judgement, None, {}, now), View())
@@ -93,6 +88,13 @@ def frame_facts(frame: Frame) -> FrameFacts:
         t_mono_us=int(frame.t_mono_us),
         quality=frame.quality,
     )
+
+
+def _judge(result: Result) -> Judgement:
+    thresholds = result.ticket.terms.thresholds
+    if not result.reasons:
+        return decide(result.score, thresholds)
+    return replace(invalid(result.reasons[0], thresholds), reasons=result.reasons)
 
 
 def _too_late(judgement: Judgement) -> Judgement:

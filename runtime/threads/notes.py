@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -10,28 +11,52 @@ from ..channel import Channel
 from ..errors import PipelineError
 from ..frame import Frame
 from ..prediction import Prediction
+from ..terms import Terms
 from ..ticket import Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Publish to capture: take a frame for this ticket; without a ticket: run free from now on."""
-
-    ticket: Ticket | None
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
     """Capture to detection: a frame to judge."""
 
-    number: int
-    """Of the ticket."""
-    deadline_us: int
+    ticket: Ticket
     frame: Frame
     taken_us: int
     """Monotonic clock when capture took the ticket up, us."""
     ready_us: int
     """Monotonic clock when the frame was there and looked at, us."""
+
+    def answer(self, *reasons: str) -> Result:
+        """What became of it: nothing yet, or reasons why it is not judged."""
+        return Result(self.ticket, reasons, frame=self.frame, taken_us=self.taken_us, ready_us=self.ready_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A recipe at work: a detect thread, and the channel that capture feeds it through."""
+
+    thread: str
+    terms: Terms
+    frames: Channel[Shot]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Publish to capture: take a frame for this ticket."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Publish to capture: from here on frames go to this lane, as triggers ask for them or all of them.
+
+    It queues up with the requests: what was accepted before it is judged on the old lane.
+    """
+
+    lane: Lane
+    free: bool
+    """Every frame of the source is a part, until the next turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +70,7 @@ class Opened:
 class Result:
     """To publish: what became of a ticket's frame. Whoever takes it releases the frame."""
 
-    number: int
+    ticket: Ticket
     reasons: tuple[str, ...] = ()
     """Why there is no score; empty when there is one."""
     score: float = 0.0
@@ -81,6 +106,20 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A detect thread has judged the golden images: its lane may be used."""
+
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """Capture to publish: the turn is taken; every later ticket of a free run is opened under it."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A thread has closed its thing and leaves; its last note."""
 
@@ -94,7 +133,8 @@ class Stop:
     """From outside: finish what is in flight and leave."""
 
 
-Note: TypeAlias = Opened | Result | CameraLost | CameraBack | Started | Ended | Stop
+Order: TypeAlias = Request | Turn
+Note: TypeAlias = Opened | Result | CameraLost | CameraBack | Started | Prepared | Turned | Ended | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +145,10 @@ class Links:
     so a result never meets an unknown ticket.
     """
 
-    requests: Channel[Request]
-    frames: Channel[Shot]
+    requests: Channel[Order]
     inbox: Channel[Note]
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Of tickets: publish takes them for triggers, capture in free run, and never both at a time."""
 
     def tell(self, note: Note) -> None:
         """Puts a note into the inbox; when publish is gone, nobody is left who could release its frame."""

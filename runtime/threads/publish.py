@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..bus.control import Control
 from ..bus.sockets import Bus
-from ..bus.wire import TriggerArgs
+from ..channel import Channel
 from ..health import SILENCE_US
-from ..ids import new_ulid
 from ..ledger import Counters, Ledger
+from ..product import Product, Recipes
 from ..settings import Settings
 from ..sink import Sink, Sinks
 from ..state import RUNNING, State
-from ..ticket import Ticket, now_us
+from ..ticket import now_us
 from .clerk import Clerk
-from .notes import CameraBack, CameraLost, Ended, Links, Note, Opened, Request, Result, Started
+from .desk import StationDesk
+from .lanes import Change, Lanes, StartDetect
+from .notes import (
+    CameraBack,
+    CameraLost,
+    Ended,
+    Links,
+    Note,
+    Opened,
+    Prepared,
+    Request,
+    Result,
+    Shot,
+    Started,
+    Turn,
+    Turned,
+)
 from .reporter import Reporter
 
 logger = logging.getLogger(__name__)
@@ -30,19 +44,34 @@ CAUSE_LATER = {"capture": "CAMERA_LOST", "detect": "INFER_FAILED"}
 
 
 class Publish:
-    """One thread around the sockets; also the desk that control talks to."""
+    """One thread around the sockets."""
 
     def __init__(
-        self, settings: Settings, bus: Bus, links: Links, sinks: Sequence[Sink], on_ready: Callable[[], None]
+        self,
+        settings: Settings,
+        bus: Bus,
+        links: Links,
+        sinks: Sequence[Sink],
+        product: Product,
+        recipes: Recipes,
+        start_detect: StartDetect,
+        on_ready: Callable[[], None],
     ) -> None:
+        """`product` is what the station begins with."""
         self._settings, self._bus, self._links, self._on_ready = settings, bus, links, on_ready
         self._ledger = Ledger()
-        self._reporter = Reporter(bus, self._ledger, settings.provenance, settings.deadline_us)
+        self._reporter = Reporter(bus, self._ledger, product.terms)
         self._sinks = Sinks(sinks, lambda what: self._reporter.event("sink_failed", "error", what))
-        self._clerk = Clerk(self._ledger, self._reporter, settings.thresholds, self._sinks)
-        self._control = Control(self, settings.provenance.boot_id)
-        self._numbers = itertools.count(1)
-        self._starting, self._alive = {"capture", "detect"}, {"capture", "detect"}
+        self._clerk = Clerk(self._ledger, self._reporter, self._sinks)
+        self._starting, self._alive = {"capture"}, {"capture"}
+        self._start_detect = start_detect
+        simulated = settings.provenance.simulated
+        self._lanes = Lanes(links, self._begin_detect, settings.queue, settings.policy, simulated)
+        desk = StationDesk(
+            settings, links, self._ledger, self._reporter, self._lanes, recipes, self._shut_down
+        )
+        self._control = Control(desk, settings.provenance.boot_id)
+        self._prepared = False
         self._stop_by_us: int | None = None
         self._hurry_us: int | None = None
         self._next_beat_us = now_us()
@@ -50,6 +79,7 @@ class Publish:
         """Totals; replaced as a whole, so that other threads may read it."""
         self.error: Exception | None = None
         """What ended the run, if a fault did."""
+        self._lanes.open(lambda: product)
 
     @property
     def state(self) -> State:
@@ -64,12 +94,15 @@ class Publish:
     def serve(self) -> None:
         """Runs until everything is answered and the others have left, or `stop_timeout_ms` is over."""
         self._bus.watch(self._links.inbox.fileno())
-        while not self._finished():
-            try:
-                self._turn()
-            except Exception as error:  # a bug of ours: every ticket is answered all the same
-                self._fail(error, "STOPPING")
-        self._leave()
+        try:
+            while not self._finished():
+                try:
+                    self._turn()
+                except Exception as error:  # a bug of ours: every ticket is answered all the same
+                    self._fail(error, "STOPPING")
+            self._leave()
+        finally:
+            self._lanes.close()
 
     def _turn(self) -> None:
         """Waits for something to do, and does it."""
@@ -82,6 +115,9 @@ class Publish:
             for frames in self._bus.requests():
                 self._bus.reply(self._control.answer(frames))
         self._clerk.close_due()
+        self._lanes.push()
+        if self.state is State.SINGLE_EXECUTION and not self._ledger.inflight:
+            self._reporter.move(State.READY, "DONE")
         self._hurry()
         self._beat()
         self.counters = self._ledger.counters
@@ -96,7 +132,7 @@ class Publish:
         for thread in self.hung:
             self._reporter.event("thread_hung", "error", f"thread {thread} did not end in time")
         if self.state is not State.ERROR:
-            self._move(State.ERROR if self._alive else State.HALTED, "STOPPED")
+            self._reporter.move(State.ERROR if self._alive else State.HALTED, "STOPPED")
         self._sinks.close()
 
     # What the clock brings.
@@ -123,7 +159,7 @@ class Publish:
         free = self.state is State.CONTINUOUS_EXECUTION
         self._reporter.health.silent = free and age_us is not None and age_us > SILENCE_US
         self._reporter.health.sink_failed = self._sinks.failed
-        self._reporter.heartbeat(len(self._links.frames))
+        self._reporter.heartbeat(self._lanes.depth)
 
     # What the other threads tell.
 
@@ -134,41 +170,93 @@ class Publish:
             self._ledger.open(note.ticket)
         elif isinstance(note, Started):
             self._starting.discard(note.thread)
-            self._become_ready("STARTED")
+            self._become_ready()
+        elif isinstance(note, Prepared):
+            self._prepared = True
+            self._lanes.prepared(note.lane)
+            self._become_ready()
+        elif isinstance(note, Turned):
+            self._follow(note.turn)
         elif isinstance(note, CameraLost):
             self._lose_camera(note.detail)
         elif isinstance(note, CameraBack):
-            self._reporter.health.camera_lost = False
-            self._reporter.event("camera_back", "info", "the camera is open again")
-            self._become_ready("CAMERA_BACK")
+            self._come_back()
         elif isinstance(note, Ended):
             self._part_with(note)
         else:
-            self._begin_stop("STOPPING")
+            self._shut_down()
 
-    def _become_ready(self, cause: str) -> None:
-        if self._starting or self._stop_by_us is not None or self.state is not State.PREOPERATIONAL:
+    def _become_ready(self) -> None:
+        """Everything is open: Initialized; the golden images are right: Ready, and on to a free run."""
+        if self._starting or self._stop_by_us is not None:
             return
-        free = self._settings.trigger == "free_run"
-        self._move(State.CONTINUOUS_EXECUTION if free else State.READY, cause)
-        if free and cause == "STARTED":
-            self._links.requests.put(Request(None), 0)
-        self._on_ready()
+        if self.state is State.PREOPERATIONAL and not self._reporter.health.camera_lost:
+            self._reporter.move(State.INITIALIZED, "STARTED")
+        if self.state is State.INITIALIZED and self._prepared:
+            self._reporter.move(State.READY, "RECIPE_PREPARED")
+            if self._settings.trigger == "free_run":
+                self._lanes.run_free(True)
+                self._reporter.move(State.CONTINUOUS_EXECUTION, "START")
+            self._on_ready()
+
+    def _follow(self, turn: Turn) -> None:
+        """Capture has turned: what heartbeats say of recipe and mode is so from here on."""
+        provenance = turn.lane.terms.provenance
+        self._lanes.taken(turn)
+        self._reporter.terms = turn.lane.terms
+        self._reporter.health.simulated = provenance.simulated
+        change = self._lanes.change
+        if change is not None and change.thread == turn.lane.thread:
+            self._lanes.change = None
+            detail = f"recipe {provenance.recipe.id} version {provenance.recipe.version} is in force"
+            self._reporter.event("recipe_prepared", "info", detail, request_id=change.request_id)
+        if self.state is State.CONTINUOUS_EXECUTION and not self._lanes.free:
+            self._reporter.move(State.READY, "STOP")
 
     def _lose_camera(self, detail: str) -> None:
         self._reporter.health.camera_lost = True
         if self.state in RUNNING:
-            self._move(State.PREOPERATIONAL, "CAMERA_LOST")
+            self._reporter.move(State.PREOPERATIONAL, "CAMERA_LOST")
         self._reporter.event("camera_lost", "error", detail, "CAMERA_LOST")
 
+    def _come_back(self) -> None:
+        self._reporter.health.camera_lost = False
+        self._reporter.event("camera_back", "info", "the camera is open again")
+        if self._stop_by_us is None and self.state is State.PREOPERATIONAL:
+            self._reporter.move(
+                State.CONTINUOUS_EXECUTION if self._lanes.free else State.READY, "CAMERA_BACK"
+            )
+
     def _part_with(self, note: Ended) -> None:
+        if note.thread not in self._alive:  # given up when the stop began
+            return
         self._alive.discard(note.thread)
-        if note.error is not None:
-            causes = CAUSE_AT_START if note.thread in self._starting else CAUSE_LATER
-            self._fail(note.error, causes[note.thread])
+        begun = note.thread not in self._starting
+        self._starting.discard(note.thread)
+        change = self._lanes.change
+        if note.thread == "capture":
+            self._lanes.close()
+        if change is not None and change.thread == note.thread and note.error is not None:
+            self._refuse_recipe(change, str(note.error))
+        elif note.error is not None:
+            kind = "capture" if note.thread == "capture" else "detect"
+            self._fail(note.error, (CAUSE_LATER if begun else CAUSE_AT_START)[kind])
         elif note.thread == "capture":  # detection only follows it, and says nothing about why
             self._begin_stop("STOPPING" if self._links.requests.closed else "SOURCE_END")
             self._give_up_requests("STOPPING")
+        else:
+            self._lanes.forget(note.thread)
+
+    def _begin_detect(self, name: str, load: Callable[[], Product], frames: Channel[Shot]) -> None:
+        self._starting.add(name)
+        self._alive.add(name)
+        self._start_detect(name, load, frames)
+
+    def _refuse_recipe(self, change: Change, why: str) -> None:
+        """The new recipe does not work; nothing else has changed."""
+        self._lanes.forget(change.thread)
+        self._lanes.change = None
+        self._reporter.event("recipe_refused", "error", why, "RECIPE_INVALID", request_id=change.request_id)
 
     # How it ends.
 
@@ -178,9 +266,16 @@ class Publish:
             return
         now, half_us = now_us(), 500 * self._settings.stop_timeout_ms
         self._hurry_us, self._stop_by_us = now + half_us, now + 2 * half_us
-        if self.state in RUNNING:
-            self._move(State.PREOPERATIONAL, cause)
+        if self.state in RUNNING or self.state is State.INITIALIZED:
+            self._reporter.move(State.PREOPERATIONAL, cause)
         self._links.requests.close()
+        change = self._lanes.change
+        if change is not None:  # nothing can interrupt what it loads, and nobody waits for it
+            self._alive.discard(change.thread)
+            self._refuse_recipe(change, "the station is ending")
+
+    def _shut_down(self) -> None:
+        self._begin_stop("STOPPING")
 
     def _hurry(self) -> None:
         """Halfway through the stop, frames still queued are given up, and capture is not kept waiting."""
@@ -191,16 +286,12 @@ class Publish:
     def _give_up_requests(self, reason: str) -> None:
         """Answers what was accepted and never taken up, capture having left."""
         for request in self._links.requests.drain():
-            if request.ticket is not None:
-                self._clerk.settle(Result(request.ticket.number, (reason,)))
+            if isinstance(request, Request):
+                self._clerk.settle(Result(request.ticket, (reason,)))
 
     def _give_up_frames(self, reason: str) -> None:
-        self._links.frames.close()
-        for shot in self._links.frames.drain():
-            given_up = Result(
-                shot.number, (reason,), frame=shot.frame, taken_us=shot.taken_us, ready_us=shot.ready_us
-            )
-            self._clerk.settle(given_up)
+        for shot in self._lanes.drain():
+            self._clerk.settle(shot.answer(reason))
 
     def _fail(self, error: Exception, cause: str) -> None:
         """A fault that the run does not survive: says so, answers everything, and stops."""
@@ -209,50 +300,8 @@ class Publish:
         else:
             logger.debug("after the fault that ends the run: %s", error, exc_info=error)
         if self.state is not State.ERROR:
-            self._move(State.ERROR, cause)
+            self._reporter.move(State.ERROR, cause)
         self._clerk.close_all(cause)
         self._begin_stop(cause)
         self._links.requests.drain()
         self._give_up_frames(cause)
-
-    def _move(self, state: State, cause: str) -> None:
-        logger.info("state %s -> %s: %s", self.state.name, state.name, cause)
-        self._reporter.move(state, cause)
-
-    # The desk of control.
-
-    def status(self) -> dict[str, Any]:
-        """As in `Desk`."""
-        more = {"queue_depth": len(self._links.frames), "trigger": self._settings.trigger}
-        return {**self._reporter.status(), **more}
-
-    def accept(self, args: TriggerArgs) -> Ticket | str:
-        """As in `Desk`."""
-        if self._settings.trigger == "free_run":
-            return "WRONG_STATE"
-        if self.state is not State.READY:
-            return "NOT_READY"
-        opened_us = now_us()
-        ticket = Ticket(
-            number=next(self._numbers),
-            opened_us=opened_us,
-            deadline_us=opened_us + self._settings.deadline_us,
-            result_id=new_ulid(),
-            trigger_id=args.trigger_id,
-            part_id=args.part_id,
-            encoder=args.encoder,
-        )
-        if self._links.requests.put(Request(ticket), 0) is not None:
-            self._ledger.refuse()
-            self._reporter.health.pressed(opened_us)
-            return "OVERRUN"
-        self._ledger.open(ticket)
-        return ticket
-
-    def stop(self) -> None:
-        """As in `Desk`."""
-        self._begin_stop("STOPPING")
-
-    def now_us(self) -> int:
-        """As in `Desk`."""
-        return now_us()

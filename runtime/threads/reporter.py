@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from ..bus.ring import Ring
 from ..bus.sockets import Bus
-from ..bus.wire import EventMessage, Heartbeat, StateMessage, encode, to_message, topic
+from ..bus.wire import EventMessage, EventName, Heartbeat, Kind, StateMessage, encode, to_message, topic
 from ..health import HealthWatch
 from ..ledger import Ledger
-from ..provenance import Provenance
 from ..quality import WARN_SIGMAS
 from ..reasons import REASONS
 from ..state import State, check_move
+from ..terms import Terms
 from ..ticket import Ticket, now_us
 from ..verdict import FrameFacts, Judgement, Latency, Outcome, Verdict
 
+logger = logging.getLogger(__name__)
+
 Severity = Literal["info", "warning", "error", "critical"]
-EventName = Literal["late_result", "camera_lost", "camera_back", "sink_failed", "thread_hung"]
 
 RECENT = 1000
 """Verdicts that the deadline's headroom is measured on."""
@@ -32,22 +35,27 @@ CLOCK_MEMORY_US = 60_000_000
 class Reporter:
     """Everything that one boot of a station says on the bus."""
 
-    def __init__(self, bus: Bus, ledger: Ledger, provenance: Provenance, deadline_us: int) -> None:
+    def __init__(self, bus: Bus, ledger: Ledger, terms: Terms) -> None:
         self.state = State.PREOPERATIONAL
-        self.health = HealthWatch(provenance.simulated)
+        self.health = HealthWatch(terms.provenance.simulated)
         self.seq = 0
-        self._bus, self._ledger, self._provenance = bus, ledger, provenance
-        self._deadline_us = deadline_us
+        self.ring = Ring()
+        self.terms = terms
+        """Those of the recipe in force, for heartbeat and status; a verdict has those of its ticket."""
+        self._bus, self._ledger = bus, ledger
         self._started_us = now_us()
-        self._recent_us: deque[int] = deque(maxlen=RECENT)
+        self._headrooms_us: deque[int] = deque(maxlen=RECENT)
         self._last_frame_us: int | None = None
         self._clock = ClockWatch()
-        line, station = provenance.line, provenance.station
-        self._topics = {kind: topic(kind, line, station) for kind in ("verdict", "state", "hb", "event")}
+        line, station = terms.provenance.line, terms.provenance.station
+        self._topics = {kind: topic(kind, line, station) for kind in get_args(Kind)}
 
     def move(self, after: State, cause: str) -> None:
         """Changes the state and publishes it; `cause` is a reason, or says what went well."""
         check_move(self.state, after)
+        often = State.SINGLE_EXECUTION in (self.state, after)
+        level = logging.DEBUG if often else logging.INFO
+        logger.log(level, "state %s -> %s: %s", self.state.name, after.name, cause)
         before, self.state = self.state, after
         message = StateMessage(
             **self._head(),
@@ -56,6 +64,7 @@ class Reporter:
             cause=cause,
             code=REASONS.get(cause, 0),
             health=self.health.at(now_us()),
+            head_seq=self.seq,
         )
         self._send("state", message)
 
@@ -86,10 +95,10 @@ class Reporter:
             t_pub_us=time.time_ns() // 1000,
             clock_ok=self._clock.ok(now),
             health=self.health.at(now),
-            provenance=self._provenance,
         )
-        self._send("verdict", to_message(verdict, self._ledger.counters))
-        self._recent_us.append(lat_us.total)
+        payload = self._send("verdict", to_message(verdict, self._ledger.counters))
+        self.ring.add(self.seq, ticket.result_id, payload)
+        self._headrooms_us.append(verdict.deadline_us - lat_us.total)
         return verdict
 
     def seen(self, frame: FrameFacts) -> None:
@@ -114,8 +123,8 @@ class Reporter:
             inflight=self._ledger.inflight,
             queue_depth=queue_depth,
             last_frame_age_us=self.frame_age_us(now),
-            deadline_headroom_us=self._deadline_us - max(self._recent_us) if self._recent_us else None,
-            recipe=self._provenance.recipe,
+            deadline_headroom_us=min(self._headrooms_us, default=None),
+            recipe=self.terms.provenance.recipe,
             counters=self._ledger.counters,
         )
         self._send("hb", message)
@@ -128,6 +137,7 @@ class Reporter:
         reason: str = "",
         result_id: str | None = None,
         score: float | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Publishes something worth a record; `reason` is a name from `REASONS` or empty."""
         message = EventMessage(
@@ -138,12 +148,13 @@ class Reporter:
             detail=detail,
             result_id=result_id,
             score=score,
+            request_id=request_id,
         )
         self._send("event", message)
 
     def status(self) -> dict[str, Any]:
         """Result of the control verb `status`."""
-        source, now = self._provenance, now_us()
+        source, now = self.terms.provenance, now_us()
         return {
             "line": source.line,
             "station": source.station,
@@ -152,7 +163,7 @@ class Reporter:
             "head_seq": self.seq,
             "inflight": self._ledger.inflight,
             "counters": msgspec.to_builtins(self._ledger.counters),
-            "deadline_us": self._deadline_us,
+            "deadline_us": self.terms.deadline_us,
             "uptime_us": now - self._started_us,
             "recipe": msgspec.to_builtins(source.recipe),
             "engine": msgspec.to_builtins(source.engine),
@@ -160,7 +171,7 @@ class Reporter:
         }
 
     def _head(self) -> dict[str, Any]:
-        source = self._provenance
+        source = self.terms.provenance
         return {
             "line": source.line,
             "station": source.station,
@@ -168,8 +179,10 @@ class Reporter:
             "t_pub_us": time.time_ns() // 1000,
         }
 
-    def _send(self, kind: str, message: msgspec.Struct) -> None:
-        self._bus.publish(self._topics[kind], encode(message))
+    def _send(self, kind: Kind, message: msgspec.Struct) -> bytes:
+        payload = encode(message)
+        self._bus.publish(self._topics[kind], payload)
+        return payload
 
 
 SPANS = ("wait", "acquire", "queue", "pre", "infer", "post", "publish")

@@ -27,7 +27,8 @@ from ..measure.figures import Estimate, ImageResult, Summary
 from ..measure.metrics import RESAMPLES
 from ..output import make_folder, require_writable, write_text
 from ..recipe import load_recipe
-from ..verdict import Thresholds, decide
+from ..terms import Thresholds
+from ..verdict import decide
 from .engine_arguments import add_engine_arguments, open_chosen
 
 METHOD = {

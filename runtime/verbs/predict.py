@@ -15,7 +15,8 @@ from ..images.files import list_images, load_image, save_image
 from ..images.overlay import outcome_label, overlay
 from ..prediction import Prediction
 from ..recipe import Recipe, load_recipe
-from ..verdict import Judgement, Thresholds, decide
+from ..terms import Thresholds
+from ..verdict import Judgement, decide
 from .engine_arguments import add_engine_arguments, open_chosen
 
 

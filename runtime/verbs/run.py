@@ -14,16 +14,21 @@ from ..assembly import assemble
 from ..ledger import Counters
 from ..pipeline import Pipeline
 from ..process import Signals, quicken_threads, require_seconds, settle_memory
+from ..settings import TriggerMode
 from ..sinks.overlay import OverlaySink
 
 LOOK_S = 0.2
 """How often the main thread looks for a signal."""
 END_TIMEOUT_S = 15.0
 """How long the stop may take: longer than the pipeline's own waits."""
+TRIGGERED_BY: dict[TriggerMode, str] = {
+    "software": "a part per trigger request on control",
+    "free_run": "free run: every frame is a part",
+}
 EXIT_CODES = (
-    "Ends at Ctrl-C, SIGTERM, a stop on the control socket, the end of its source, or after --seconds; what "
-    "is in flight is answered first. Exit code 0: a clean end. 2: misuse, or a fault that ended the run; "
-    "every accepted part was answered all the same."
+    "Ends at Ctrl-C, SIGTERM, a shutdown on the control socket, the end of its source, or after "
+    "--seconds; what is in flight is answered first. Exit code 0: a clean end. 2: misuse, or a fault that "
+    "ended the run; every accepted part was answered all the same."
 )
 
 
@@ -71,7 +76,8 @@ def _watch_over(pipeline: Pipeline, signals: Signals, seconds: float | None) -> 
     if pipeline.wait_ready(0):
         settle_memory()
         bus, control = pipeline.endpoints
-        print(f"ready: verdicts on {bus}, control on {control}", file=sys.stderr, flush=True)
+        who = TRIGGERED_BY[pipeline.trigger]
+        print(f"ready: verdicts on {bus}, control on {control}, {who}", file=sys.stderr, flush=True)
     until_s = math.inf if seconds is None else time.monotonic() + seconds
     while not pipeline.join(LOOK_S):
         if signals.came or time.monotonic() >= until_s:

@@ -13,11 +13,11 @@ import pytest
 from runtime.bus.witness import Witness
 from runtime.detector import Detector
 from runtime.pipeline import Pipeline
-from runtime.provenance import EngineFacts, Provenance, RecipeFacts
+from runtime.product import Recipes
+from runtime.scripted import scripted_terms
 from runtime.settings import Settings
 from runtime.sink import Sink
 from runtime.source import Source
-from runtime.verdict import Thresholds
 
 T = TypeVar("T")
 Launch = Callable[..., tuple[Pipeline, Witness]]
@@ -26,10 +26,10 @@ Launch = Callable[..., tuple[Pipeline, Witness]]
 @pytest.fixture
 def settings() -> Settings:
     """A station on free loopback ports; threshold 1.0, and a deadline that no loaded machine misses."""
-    recipe, engine = RecipeFacts("r", "1", 0, "0" * 64), EngineFacts("e", "0" * 64, "scripted", "cpu")
+    terms = scripted_terms()
     return Settings(
-        provenance=Provenance("line", "station", recipe, engine, "camera", True),
-        thresholds=Thresholds(1.0),
+        provenance=terms.provenance,
+        thresholds=terms.thresholds,
         deadline_ms=20_000,
         bus="tcp://127.0.0.1:*",
         control="tcp://127.0.0.1:*",
@@ -48,12 +48,14 @@ def launch(settings: Settings) -> Iterator[Launch]:
         open_source: Callable[[], Source],
         open_detector: Callable[[], Detector],
         sinks: Sequence[Sink] = (),
+        recipes: Recipes | None = None,
         **changes: object,
     ) -> tuple[Pipeline, Witness]:
         heard = threading.Event()
         changed = replace(settings, **changes)  # type: ignore[arg-type]
         # Nothing opens, and nothing can fail, before the witness listens.
-        pipeline = Pipeline(changed, _after(heard, open_source), _after(heard, open_detector), None, sinks)
+        open_both = _after(heard, open_source), _after(heard, open_detector)
+        pipeline = Pipeline(changed, *open_both, None, sinks, recipes)
         pipeline.start()
         witness = Witness(*pipeline.endpoints)
         running.append((pipeline, witness))

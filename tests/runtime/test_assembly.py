@@ -59,7 +59,7 @@ def test_every_setting_of_the_files_arrives(station: Path) -> None:
     settings = settings_from(station)
     assert (settings.trigger, settings.policy, settings.queue) == ("free_run", "drop_latest", 7)
     assert (settings.bus, settings.control) == ("ipc://bus", "tcp://127.0.0.1:*")
-    assert (settings.deadline_us, settings.frame_wait_ms) == (44_500, 33)
+    assert (settings.terms.deadline_us, settings.terms.frame_wait_ms) == (44_500, 33)
     thresholds = settings.thresholds
     assert (thresholds.threshold, thresholds.review_threshold, thresholds.score_scale) == (0.5, 0.4, 0.9)
 

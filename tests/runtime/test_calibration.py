@@ -9,7 +9,8 @@ import pytest
 
 from runtime.errors import ConfigError
 from runtime.measure.calibration import beta_cdf, beta_quantile, calibrate, needed_images
-from runtime.verdict import Outcome, Thresholds, decide
+from runtime.terms import Thresholds
+from runtime.verdict import Outcome, decide
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_reply_is_read_though_the_station_closed_at_once(transport: str, endpo
         with _station(answer_and_leave):
             at = bound.get(timeout=WAIT_MS / 1000)
             with Client(at, at) as client:
-                assert client.stop()["ok"]
+                assert client.shutdown()["ok"]
 
 
 def test_a_retry_carries_the_same_id_and_is_answered_by_a_station_that_restarted(endpoint: str) -> None:
@@ -129,8 +129,8 @@ def test_a_station_that_never_answers_sees_each_try_once_and_on_a_connection_of_
 ) -> None:
     with _router(endpoint) as router:
         client = Client(endpoint, endpoint, SHORT_MS)
-        with client, pytest.raises(BusError, match="no reply to stop"):
-            client.stop()
+        with client, pytest.raises(BusError, match="no reply to shutdown"):
+            client.shutdown()
         tries = [_receive(router) for _ in range(TRIES)]
         assert not router.poll(0)
     assert len({envelope[0] for envelope, _ in tries}) == TRIES
@@ -147,7 +147,7 @@ def test_a_late_answer_to_an_earlier_request_is_not_taken_for_this_one(endpoint:
             _reply(router, envelope, body["id"])
 
     with _station(mix_up), Client(endpoint, endpoint) as client:
-        first, second = client.stop(), client.stop()
+        first, second = client.shutdown(), client.shutdown()
     assert first["id"] != second["id"]
     assert "of another request" not in (first["id"], second["id"])
 

@@ -13,13 +13,14 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.bus.control import MAX_BYTES, WINDOW, WINDOW_US, Control, split_envelope
-from runtime.bus.wire import ControlReply, TriggerArgs
+from runtime.bus.control import MAX_BYTES, Answer, Control, split_envelope
+from runtime.bus.recent import WINDOW, WINDOW_US
+from runtime.bus.requests import ControlReply, RecipeArgs, ReplayArgs, ResultArgs, SimulateArgs, TriggerArgs
 from runtime.bus.witness import Witness
 from runtime.ids import new_boot_id, new_ulid
 from runtime.ledger import Ledger
 from runtime.pipeline import Pipeline
-from runtime.scripted import ScriptedDetector
+from runtime.scripted import ScriptedDetector, scripted_terms
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 from runtime.state import State
 from runtime.ticket import Ticket
@@ -27,6 +28,7 @@ from runtime.ticket import Ticket
 WEB = SyntheticConfig(width=64, height=48, rate_hz=None, buffers=16)
 PEER = b"\0peer"
 BOOT = new_boot_id()
+TERMS = scripted_terms()
 
 
 class Desk:
@@ -36,11 +38,23 @@ class Desk:
         self.state = State.READY
         self.ledger = Ledger()
         self.clock_us = 0
-        self.stops = 0
+        self.done: list[str] = []
         self.refusal: str | None = None
 
-    def status(self) -> dict[str, Any]:
-        return {"inflight": self.ledger.inflight}
+    def hello(self) -> dict[str, Any]:
+        return {"line": "l"}
+
+    def status(self) -> Answer:
+        return Answer("OK", {"inflight": self.ledger.inflight})
+
+    def snapshot(self) -> Answer:
+        return self.status()
+
+    def replay(self, args: ReplayArgs) -> Answer:
+        return Answer("OK", {"items": [args.first, args.last]})
+
+    def get_result(self, args: ResultArgs) -> Answer:
+        return Answer("NOT_FOUND", {}, args.result_id)
 
     def accept(self, args: TriggerArgs) -> Ticket | str:
         if self.refusal is not None:
@@ -48,13 +62,32 @@ class Desk:
         number = self.ledger.counters.triggers + 1
         opened = self.clock_us
         ticket = Ticket(
-            number, opened, opened + 5000, new_ulid(), args.trigger_id, args.part_id, args.encoder
+            number, opened, opened + 5000, new_ulid(), TERMS, args.trigger_id, args.part_id, args.encoder
         )
         self.ledger.open(ticket)
         return ticket
 
-    def stop(self) -> None:
-        self.stops += 1
+    def start(self) -> Answer:
+        return self._do("start")
+
+    def stop(self) -> Answer:
+        return self._do("stop")
+
+    def prepare_recipe(self, args: RecipeArgs, request_id: str) -> Answer:
+        return self._do(f"prepare_recipe {args.id} {request_id}")
+
+    def clear_fault(self) -> Answer:
+        return self._do("clear_fault")
+
+    def simulate(self, args: SimulateArgs) -> Answer:
+        return self._do(f"simulate {args.on}")
+
+    def shutdown(self) -> Answer:
+        return self._do("shutdown")
+
+    def _do(self, what: str) -> Answer:
+        self.done.append(what)
+        return Answer(self.refusal or "ACCEPTED")
 
     def now_us(self) -> int:
         return self.clock_us
@@ -150,22 +183,94 @@ def test_so_many_triggers_are_remembered_and_no_more(station: Station) -> None:
     assert station.ask("trigger", {"trigger_id": 0}, id="c")["code"] == "ACCEPTED"
 
 
-def test_stop_reaches_the_desk(station: Station) -> None:
-    assert station.ask("stop")["code"] == "ACCEPTED"
-    assert station.desk.stops == 1
+VERBS: dict[str, tuple[dict[str, Any], str]] = {
+    "start": ({}, "start"),
+    "stop": ({}, "stop"),
+    "prepare_recipe": ({"id": "carpet"}, "prepare_recipe carpet a"),
+    "clear_fault": ({}, "clear_fault"),
+    "simulate": ({"on": True}, "simulate True"),
+    "shutdown": ({}, "shutdown"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_acts_acts_once_however_often_its_request_comes(station: Station, verb: str) -> None:
+    args, done = VERBS[verb]
+    first = station.ask(verb, args)
+    assert first["code"] == "ACCEPTED"
+    assert station.ask(verb, args) == first
+    assert station.desk.done == [done]
+    station.desk.clock_us += WINDOW_US
+    station.ask(verb, args)
+    assert station.desk.done == [done, done]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_was_refused_is_tried_again_by_the_same_request(station: Station, verb: str) -> None:
+    station.desk.refusal = "WRONG_STATE"
+    assert station.ask(verb, VERBS[verb][0])["code"] == "WRONG_STATE"
+    station.desk.refusal = None
+    assert station.ask(verb, VERBS[verb][0])["ok"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("replay", {}),
+        ("replay", {"from": 0, "to": 1}),
+        ("replay", {"from": 1, "to": 2**53}),
+        ("get_result", {"result_id": "x"}),
+        ("prepare_recipe", {}),
+        ("prepare_recipe", {"id": "../carpet"}),
+        ("prepare_recipe", {"id": "a/b"}),
+        ("prepare_recipe", {"id": "carpet", "sha256": "AB"}),
+        ("simulate", {}),
+        ("simulate", {"on": "yes"}),
+    ],
+)
+def test_arguments_that_a_verb_does_not_take_reach_nobody(
+    station: Station, verb: str, args: dict[str, Any]
+) -> None:
+    assert station.ask(verb, args)["code"] == "BAD_REQUEST"
+    assert station.desk.done == []
+
+
+def test_hello_names_every_verb_and_the_limits(station: Station) -> None:
+    result = station.ask("hello")["result"]
+    reads = {"hello", "status", "snapshot", "replay", "get_result", "trigger"}
+    assert set(result["verbs"]) == reads | set(VERBS)
+    assert (result["protocol"], result["line"]) == ("ctl/1", "l")
+    assert result["limits"] == {"request_bytes": MAX_BYTES, "replay_items": 100, "retry_s": 60}
+
+
+def test_replay_and_get_result_ask_the_desk(station: Station) -> None:
+    assert station.ask("replay", {"from": 3, "to": 7})["result"] == {"items": [3, 7]}
+    name = new_ulid()
+    reply = station.ask("get_result", {"result_id": name})
+    assert (reply["ok"], reply["code"], reply["detail"]) == (False, "NOT_FOUND", name)
 
 
 def test_an_unknown_verb_is_told_the_known_ones(station: Station) -> None:
     reply = station.ask("halt")
     assert (reply["ok"], reply["code"], reply["id"]) == (False, "UNKNOWN_VERB", "a")
-    assert reply["detail"] == "expected one of status, stop, trigger"
+    assert reply["detail"].startswith("expected one of clear_fault, get_result, hello")
 
 
 def test_if_state_refuses_in_every_other_state(station: Station) -> None:
     assert station.ask("stop", if_state="Ready")["code"] == "ACCEPTED"
     reply = station.ask("stop", if_state="Halted")
     assert (reply["ok"], reply["code"], reply["detail"]) == (False, "WRONG_STATE", "state is Ready")
-    assert station.desk.stops == 1
+    assert station.desk.done == ["stop"]
+
+
+def test_a_retry_is_answered_though_state_and_age_have_changed_since(station: Station) -> None:
+    more = {"if_state": "Ready", "t_sent_us": time.time_ns() // 1000 - 10_000, "ttl_ms": 60_000}
+    first = station.ask("trigger", {"trigger_id": 1}, **more)
+    assert first["code"] == "ACCEPTED"
+    station.desk.state = State.SINGLE_EXECUTION
+    again = station.ask("trigger", {"trigger_id": 1}, **{**more, "ttl_ms": 1})
+    assert (again["code"], again["result"]) == ("ACCEPTED", first["result"])
+    assert station.triggers == 1
 
 
 @pytest.mark.parametrize(
@@ -288,7 +393,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(["p", "id", "verb", "args", "if_state", "ttl_ms", "t_sent_us"])
-VALUES = JSON | st.sampled_from(["ctl/1", "status", "trigger", "stop", "a"])
+VALUES = JSON | st.sampled_from(["ctl/1", "status", "trigger", "a", *VERBS])
 
 
 @given(st.lists(st.binary(max_size=40), max_size=10))

@@ -18,10 +18,9 @@ import pytest
 
 from runtime.assembly import assemble
 from runtime.bus.sockets import Bus
-from runtime.bus.wire import EventMessage, Heartbeat, StateMessage, VerdictMessage
+from runtime.bus.wire import EventMessage, EventName, Heartbeat, StateMessage, VerdictMessage
 from runtime.health import FLAGS
 from runtime.state import MOVES, state_name
-from runtime.threads.reporter import EventName
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
 PARTS = 12

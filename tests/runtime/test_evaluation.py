@@ -16,7 +16,7 @@ from runtime.images.files import save_image
 from runtime.measure.evaluation import Evaluation, evaluate, judge_file, to_pixels
 from runtime.measure.figures import Summary
 from runtime.prediction import MapToImage, Prediction
-from runtime.verdict import Thresholds
+from runtime.terms import Thresholds
 
 U8 = NDArray[np.uint8]
 HEIGHT, WIDTH = 24, 32

@@ -12,12 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from runtime.ids import new_ulid
 from runtime.ledger import Counters, Ledger
+from runtime.scripted import scripted_terms
 from runtime.ticket import Ticket
 from runtime.verdict import Outcome
 
+TERMS = scripted_terms()
+
 
 def ticket(number: int, deadline_us: int, opened_us: int = 0) -> Ticket:
-    return Ticket(number, opened_us, deadline_us, new_ulid())
+    return Ticket(number, opened_us, deadline_us, new_ulid(), TERMS)
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -19,11 +19,12 @@ from runtime.ledger import Ledger
 from runtime.settings import Settings
 from runtime.sink import CollectSink, Sinks, View
 from runtime.state import State
+from runtime.terms import Terms, Thresholds
 from runtime.threads.clerk import Clerk
 from runtime.threads.notes import Result
 from runtime.threads.reporter import CLOCK_MEMORY_US, CLOCK_STEP_US, ClockWatch, Reporter
 from runtime.ticket import Ticket, now_us
-from runtime.verdict import Outcome, Thresholds, Verdict
+from runtime.verdict import Outcome, Verdict
 
 ANY = "tcp://127.0.0.1:*"
 WAIT_MS = 10_000
@@ -40,18 +41,19 @@ class Desk:
         while not self.client.wait_subscribed(10):
             self.bus.wait(0)
         self.ledger = Ledger()
-        self.reporter = Reporter(self.bus, self.ledger, settings.provenance, FAR_US)
+        self.tickets: dict[int, Ticket] = {}
+        self.terms = Terms(settings.provenance, Thresholds(1.0, 0.5), FAR_US, 1000)
+        self.reporter = Reporter(self.bus, self.ledger, self.terms)
         self.sink = CollectSink()
-        self.clerk = Clerk(
-            self.ledger, self.reporter, Thresholds(1.0, 0.5), Sinks([self.sink], lambda what: None)
-        )
+        self.clerk = Clerk(self.ledger, self.reporter, Sinks([self.sink], lambda what: None))
         self.pool = FramePool((4, 6), 2)
         self._schemas = {name: json.loads(data) for name, data in schemas().items()}
 
     def open(self, number: int = 1, left_us: int = FAR_US) -> Ticket:
         """A ticket with so long to its deadline; below 0: long past."""
         now = now_us()
-        ticket = Ticket(number, now - max(0, -left_us) - 1000, now + left_us, new_ulid(), number)
+        ticket = Ticket(number, now - max(0, -left_us) - 1000, now + left_us, new_ulid(), self.terms, number)
+        self.tickets[number] = ticket
         self.ledger.open(ticket)
         return ticket
 
@@ -99,7 +101,7 @@ def test_a_score_becomes_a_verdict_on_the_bus_and_at_the_sinks(
     desk: Desk, score: float, outcome: str, reasons: list[str]
 ) -> None:
     ticket = desk.open()
-    desk.clerk.settle(Result(1, score=score, frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], score=score, frame=desk.frame()))
     (said,) = desk.hear("verdict")
     assert (said["verdict"], said["reasons"], said["seq"]) == (outcome, reasons, 1)
     assert (said["result_id"], said["trigger_id"]) == (ticket.result_id, 1)
@@ -114,13 +116,13 @@ def test_a_score_becomes_a_verdict_on_the_bus_and_at_the_sinks(
 def test_a_frame_goes_back_to_its_pool_once_it_is_judged(desk: Desk) -> None:
     for number in (1, 2, 3):
         desk.open(number)
-        desk.clerk.settle(Result(number, frame=desk.frame()))
+        desk.clerk.settle(Result(desk.tickets[number], frame=desk.frame()))
         desk.hear("verdict")
 
 
 def test_a_reason_without_a_score_is_invalid_and_keeps_every_reason(desk: Desk) -> None:
     desk.open()
-    desk.clerk.settle(Result(1, reasons=("TOO_DARK", "OUT_OF_FOCUS"), frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], reasons=("TOO_DARK", "OUT_OF_FOCUS"), frame=desk.frame()))
     (said,) = desk.hear("verdict")
     assert (said["verdict"], said["reasons"]) == ("INVALID", ["TOO_DARK", "OUT_OF_FOCUS"])
     assert (said["score"], said["pred_score"]) == (None, None)
@@ -128,7 +130,7 @@ def test_a_reason_without_a_score_is_invalid_and_keeps_every_reason(desk: Desk) 
 
 def test_a_result_after_its_deadline_is_an_event_and_the_verdict_is_invalid(desk: Desk) -> None:
     ticket = desk.open(left_us=-1)
-    desk.clerk.settle(Result(1, score=0.2, frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], score=0.2, frame=desk.frame()))
     event, said = desk.hear("event", "verdict")
     assert (event["event"], event["score"], event["result_id"]) == ("late_result", 0.2, ticket.result_id)
     assert event["detail"] == "ticket 1 would have been OK"
@@ -138,7 +140,7 @@ def test_a_result_after_its_deadline_is_an_event_and_the_verdict_is_invalid(desk
 
 def test_a_fault_known_before_the_deadline_stays_the_first_reason(desk: Desk) -> None:
     desk.open(left_us=-1)
-    desk.clerk.settle(Result(1, reasons=("NO_FRAME",)))
+    desk.clerk.settle(Result(desk.tickets[1], reasons=("NO_FRAME",)))
     (said,) = desk.hear("verdict")
     assert (said["reasons"], said["image"]) == (["NO_FRAME", "DEADLINE_MISSED"], None)
 
@@ -149,7 +151,7 @@ def test_the_timer_answers_and_the_result_that_comes_later_is_told_but_changes_n
     desk.clerk.close_due()
     (said,) = desk.hear("verdict")
     assert (said["trigger_id"], said["reasons"]) == (1, ["DEADLINE_MISSED"])
-    desk.clerk.settle(Result(1, score=0.2, frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], score=0.2, frame=desk.frame()))
     (event,) = desk.hear("event")
     assert event["event"] == "late_result"
     desk.clerk.close_due()
@@ -160,7 +162,7 @@ def test_the_timer_answers_and_the_result_that_comes_later_is_told_but_changes_n
 def test_a_drop_notice_for_a_ticket_already_answered_is_silent(desk: Desk) -> None:
     desk.open(left_us=-1)
     desk.clerk.close_due()
-    desk.clerk.settle(Result(1, reasons=("QUEUE_FULL",), frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], reasons=("QUEUE_FULL",), frame=desk.frame()))
     desk.hear("verdict")
 
 
@@ -180,7 +182,7 @@ def test_whatever_is_open_can_be_answered_at_once_with_totals_that_fit_each_verd
 def test_a_frame_with_facts_that_cannot_be_sent_leaves_its_ticket_open_to_be_answered(desk: Desk) -> None:
     desk.open()
     with pytest.raises(ValueError, match="expected numbers within"):
-        desk.clerk.settle(Result(1, frame=desk.frame(t_exposure_us=2**60)))
+        desk.clerk.settle(Result(desk.tickets[1], frame=desk.frame(t_exposure_us=2**60)))
     assert desk.ledger.inflight == 1
     desk.clerk.close_all("STOPPING")
     desk.hear("verdict")
@@ -193,7 +195,7 @@ def test_spans_of_the_stages_are_those_between_the_moments(desk: Desk) -> None:
     stages = {"pre": 1, "infer": 2, "post": 3}
     desk.clerk.settle(
         Result(
-            1,
+            desk.tickets[1],
             frame=frame,
             taken_us=taken,
             ready_us=taken + 20,
@@ -213,14 +215,16 @@ def test_spans_of_the_stages_are_those_between_the_moments(desk: Desk) -> None:
 def test_moments_out_of_order_between_threads_give_no_negative_span(desk: Desk) -> None:
     ticket = desk.open()
     frame = desk.frame(t_mono_us=ticket.opened_us - 5)
-    desk.clerk.settle(Result(1, frame=frame, taken_us=ticket.opened_us, begun_us=ticket.opened_us))
+    desk.clerk.settle(
+        Result(desk.tickets[1], frame=frame, taken_us=ticket.opened_us, begun_us=ticket.opened_us)
+    )
     (said,) = desk.hear("verdict")
     assert (said["lat_us"]["wait"], said["lat_us"]["acquire"]) == (0, 0)
 
 
 def test_a_part_dropped_for_want_of_room_shows_in_the_health(desk: Desk) -> None:
     desk.open()
-    desk.clerk.settle(Result(1, reasons=("QUEUE_FULL",), frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], reasons=("QUEUE_FULL",), frame=desk.frame()))
     (said,) = desk.hear("verdict")
     assert said["health"] == {"level": "degraded", "flags": ["SIMULATED", "QUEUE_PRESSURE"]}
 
@@ -243,11 +247,11 @@ def test_a_failing_sink_neither_costs_a_verdict_nor_keeps_it_from_the_next_sink(
     told: list[str] = []
     collected = CollectSink()
     sinks = Sinks([Broken(), collected], told.append)
-    clerk = Clerk(desk.ledger, desk.reporter, Thresholds(1.0), sinks)
+    clerk = Clerk(desk.ledger, desk.reporter, sinks)
     desk.open(1)
     desk.open(2)
-    clerk.settle(Result(1, frame=desk.frame()))
-    clerk.settle(Result(2, frame=desk.frame()))
+    clerk.settle(Result(desk.tickets[1], frame=desk.frame()))
+    clerk.settle(Result(desk.tickets[2], frame=desk.frame()))
     desk.hear("verdict", "verdict")
     assert [verdict.outcome for verdict in collected.verdicts] == [Outcome.OK, Outcome.OK]
     assert told == ["sink Broken failed"]  # once, not per part
@@ -263,7 +267,7 @@ def test_a_change_of_state_names_its_cause_and_number(desk: Desk) -> None:
     assert (started["from"], started["to"], started["cause"], started["code"]) == (1, 6, "STARTED", 0)
     assert (lost["from"], lost["to"], lost["cause"], lost["code"]) == (6, 1, "CAMERA_LOST", 1002)
     with pytest.raises(ValueError, match="cannot become"):
-        desk.reporter.move(State.INITIALIZED, "STARTED")
+        desk.reporter.move(State.SINGLE_EXECUTION, "TRIGGER")
 
 
 def test_a_heartbeat_knows_the_last_verdict_what_is_open_and_the_headroom(desk: Desk) -> None:
@@ -272,12 +276,12 @@ def test_a_heartbeat_knows_the_last_verdict_what_is_open_and_the_headroom(desk: 
     assert (first["head_seq"], first["last_frame_age_us"], first["deadline_headroom_us"]) == (0, None, None)
     desk.open(1)
     desk.open(2)
-    desk.clerk.settle(Result(1, frame=desk.frame()))
+    desk.clerk.settle(Result(desk.tickets[1], frame=desk.frame()))
     (said,) = desk.hear("verdict")
     desk.reporter.heartbeat(3)
     (beat,) = desk.hear("hb")
     assert (beat["head_seq"], beat["inflight"], beat["queue_depth"]) == (1, 1, 3)
-    assert beat["deadline_headroom_us"] == FAR_US - said["lat_us"]["total"]
+    assert beat["deadline_headroom_us"] == said["deadline_us"] - said["lat_us"]["total"]
     assert beat["last_frame_age_us"] >= 0
     assert beat["boot_id"] == first["boot_id"]
     assert beat["uptime_us"] >= first["uptime_us"]

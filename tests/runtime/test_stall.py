@@ -20,7 +20,7 @@ from runtime.pipeline import Pipeline
 from runtime.sources import SyntheticConfig, SyntheticSource
 from runtime.state import State
 from runtime.station import Station
-from runtime.verdict import Thresholds
+from runtime.terms import Thresholds
 
 Launch = Callable[..., tuple[Pipeline, Witness]]
 

@@ -29,8 +29,13 @@ def test_a_run_ends_halted_or_in_error_and_nothing_follows() -> None:
     assert {state for state, after in MOVES.items() if not after} == {State.HALTED, State.ERROR}
 
 
-def test_a_station_leaves_its_running_states_only_for_preoperational_or_error() -> None:
-    assert {after for state in RUNNING for after in MOVES[state]} == {State.PREOPERATIONAL, State.ERROR}
+def test_from_every_running_state_the_camera_may_be_lost_and_a_fault_come() -> None:
+    assert all({State.PREOPERATIONAL, State.ERROR} <= MOVES[state] for state in RUNNING)
+
+
+def test_single_and_continuous_execution_are_left_by_way_of_ready() -> None:
+    both = (State.SINGLE_EXECUTION, State.CONTINUOUS_EXECUTION)
+    assert all(not (MOVES[state] & RUNNING) - {State.READY} for state in both)
 
 
 @pytest.mark.parametrize("before", MOVES)

@@ -30,5 +30,5 @@ def test_a_frame_may_take_half_the_deadline_unless_the_station_says_otherwise(
     deadline_us: int,
     frame_wait_ms: int,
 ) -> None:
-    changed = replace(settings, deadline_ms=deadline_ms, frame_timeout_ms=frame_timeout_ms)
+    changed = replace(settings, deadline_ms=deadline_ms, frame_timeout_ms=frame_timeout_ms).terms
     assert (changed.deadline_us, changed.frame_wait_ms) == (deadline_us, frame_wait_ms)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from runtime.health import Health
 from runtime.ids import new_ulid
-from runtime.settings import Settings
+from runtime.scripted import scripted_terms
+from runtime.terms import Thresholds
 from runtime.ticket import Ticket, now_us
-from runtime.verdict import FrameFacts, Judgement, Latency, Outcome, Thresholds, Verdict, decide, invalid
+from runtime.verdict import FrameFacts, Judgement, Latency, Outcome, Verdict, decide, invalid
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
@@ -105,20 +106,19 @@ def test_a_judgement_that_contradicts_itself_cannot_be_made(change: dict[str, An
 
 
 @pytest.fixture
-def verdict(settings: Settings) -> Verdict:
+def verdict() -> Verdict:
     """An OK in time."""
     opened_us = now_us()
     return Verdict(
         seq=1,
         judgement=decide(0.1, Thresholds(0.5)),
-        ticket=Ticket(1, opened_us, opened_us + 1000, new_ulid()),
+        ticket=Ticket(1, opened_us, opened_us + 1000, new_ulid(), scripted_terms()),
         frame=FrameFacts(0, 64, 48, 1, 0, 1, "synthetic", opened_us),
         lat_us=Latency(0, 0, 0, 0, 0, 0, 0, 1000),
         late=False,
         t_pub_us=1,
         clock_ok=True,
         health=Health("ok", ()),
-        provenance=settings.provenance,
     )
 
 

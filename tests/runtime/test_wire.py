@@ -17,14 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.bus import wire
-from runtime.bus.wire import (
-    SCHEMAS,
+from runtime.bus.requests import (
     ControlReply,
     ControlRequest,
+    RecipeArgs,
+    ReplayArgs,
+    ResultArgs,
+    SimulateArgs,
+    TriggerArgs,
+)
+from runtime.bus.wire import (
+    SCHEMAS,
     EventMessage,
     Heartbeat,
     StateMessage,
-    TriggerArgs,
     VerdictMessage,
     encode,
     schemas,
@@ -35,8 +41,9 @@ from runtime.health import Health
 from runtime.ids import new_boot_id, new_ulid
 from runtime.ledger import Counters
 from runtime.provenance import EngineFacts, Provenance, RecipeFacts
+from runtime.terms import Terms, Thresholds
 from runtime.ticket import Ticket
-from runtime.verdict import SAFE_INTEGER, FrameFacts, Latency, Thresholds, Verdict, decide, invalid
+from runtime.verdict import SAFE_INTEGER, FrameFacts, Latency, Verdict, decide, invalid
 
 FOLDER = Path(__file__).parents[2] / "configs" / "schema"
 LARGEST = SAFE_INTEGER - 1
@@ -52,6 +59,7 @@ COUNTERS = Counters(4, 1, 1, 1, 0, 0)
 HEALTH = Health("degraded", ("CLOCK",))
 HEAD: dict[str, Any] = {"line": "l1", "station": "s2", "boot_id": new_boot_id(), "t_pub_us": LARGEST}
 THRESHOLDS = Thresholds(0.5, 0.3)
+TERMS = Terms(PROVENANCE, THRESHOLDS, 250_000, 100)
 
 
 def verdict(score: float | None, **changes: Any) -> Verdict:
@@ -59,14 +67,13 @@ def verdict(score: float | None, **changes: Any) -> Verdict:
     base = Verdict(
         seq=1,
         judgement=invalid("NO_FRAME", THRESHOLDS) if score is None else decide(score, THRESHOLDS),
-        ticket=Ticket(1, 0, 250_000, new_ulid(), 2**32 - 1, "SN 000123", -LARGEST),
+        ticket=Ticket(1, 0, 250_000, new_ulid(), TERMS, 2**32 - 1, "SN 000123", -LARGEST),
         frame=None if score is None else FrameFacts(9912, 1280, 1024, 1, 0, LARGEST, "device_ptp", LARGEST),
         lat_us=Latency(1, 2, 3, 4, 5, 6, 7, 250_000),
         late=False,
         t_pub_us=LARGEST,
         clock_ok=True,
         health=HEALTH,
-        provenance=PROVENANCE,
     )
     return replace(base, **changes)
 
@@ -88,9 +95,16 @@ BEAT = Heartbeat(
     recipe=PROVENANCE.recipe,
     counters=COUNTERS,
 )
-STATE = StateMessage(**HEAD, before=1, after=6, cause="STARTED", code=0, health=HEALTH)
+STATE = StateMessage(**HEAD, before=1, after=6, cause="STARTED", code=0, health=HEALTH, head_seq=0)
 EVENT = EventMessage(
-    **HEAD, event="late_result", severity="warning", code=4001, detail="x", result_id=new_ulid(), score=0.7
+    **HEAD,
+    event="late_result",
+    severity="warning",
+    code=4001,
+    detail="x",
+    result_id=new_ulid(),
+    score=0.7,
+    request_id=None,
 )
 REPLY = ControlReply(
     id=None, ok=False, code="BAD_REQUEST", state=6, boot_id=new_boot_id(), result={}, detail="no JSON"
@@ -103,6 +117,10 @@ EXAMPLES: dict[str, list[tuple[str, msgspec.Struct]]] = {
     "event-1": [("", EVENT)],
     "ctl-request-1": [("", ControlRequest(p="ctl/1", id="a", verb="trigger", args={"trigger_id": 1}))],
     "ctl-trigger-args-1": [("", TRIGGER)],
+    "ctl-replay-args-1": [("", ReplayArgs(first=1, last=LARGEST))],
+    "ctl-get_result-args-1": [("", ResultArgs(result_id=new_ulid()))],
+    "ctl-prepare_recipe-args-1": [("", RecipeArgs(id="carpet", version="2", sha256="ab" * 32))],
+    "ctl-simulate-args-1": [("", SimulateArgs(on=True))],
     "ctl-reply-1": [("", REPLY)],
 }
 ALL = [(name, message) for name, examples in EXAMPLES.items() for _, message in examples]
@@ -192,6 +210,11 @@ def test_a_message_survives_the_way_and_fields_unknown_to_us_do_not_matter(
         ("event-1", {"event": "other"}),
         ("ctl-request-1", {"p": "ctl/2"}),
         ("ctl-trigger-args-1", {"trigger_id": -1}),
+        ("ctl-replay-args-1", {"from": 0}),
+        ("ctl-replay-args-1", {"boot_id": "XYZ"}),
+        ("ctl-get_result-args-1", {"result_id": "8" * 26}),
+        ("ctl-prepare_recipe-args-1", {"id": "../web"}),
+        ("ctl-simulate-args-1", {"on": 1}),
     ],
 )
 def test_what_breaks_the_contract_fits_neither_schema_nor_struct(name: str, change: dict[str, Any]) -> None:
