@@ -88,3 +88,49 @@ INLINE float warp_sum(float value) {
     for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(WARP, value, step);
     return value;
 }
+
+// Eight numbers at once: 16 bytes of FP16, 32 of FP32. `count` of them are there, the others become 0; `whole`
+// promises that all are and that the address is a multiple of 16.
+constexpr int EIGHT = 8;
+
+INLINE void load_eight(float (&to)[EIGHT], const f16* from, int count, bool whole) {
+    if (whole) {
+        const uint4 words = *(const uint4*)from;
+        to[0] = low_half(words.x), to[1] = high_half(words.x), to[2] = low_half(words.y), to[3] = high_half(words.y);
+        to[4] = low_half(words.z), to[5] = high_half(words.z), to[6] = low_half(words.w), to[7] = high_half(words.w);
+    } else {
+        for (int i = 0; i < EIGHT; ++i) to[i] = i < count ? to_float(from[i]) : 0;
+    }
+}
+
+INLINE void load_eight(float (&to)[EIGHT], const float* from, int count, bool whole) {
+    if (whole) {
+        const float4 low = *(const float4*)from, high = *(const float4*)(from + 4);
+        to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
+        to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
+    } else {
+        for (int i = 0; i < EIGHT; ++i) to[i] = i < count ? from[i] : 0;
+    }
+}
+
+INLINE void store_eight(f16* to, const float (&from)[EIGHT], int count, bool whole) {
+    if (whole)
+        *(uint4*)to = make_uint4(to_halves(from[0], from[1]), to_halves(from[2], from[3]), to_halves(from[4], from[5]),
+                                 to_halves(from[6], from[7]));
+    else
+        for (int i = 0; i < EIGHT; ++i)
+            if (i < count) to[i] = to_half(from[i]);
+}
+
+// Whether this block is the last of `blocks` to come here: what the others wrote to global memory before is then
+// there to be read, with __ldcg. The counter starts at 0 and is 0 again behind the last block. All threads call it.
+INLINE bool is_last_block(unsigned* counter, unsigned blocks) {
+    SHARED(unsigned, arrived, [1]);
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) arrived[0] = atomicInc(counter, blocks - 1);
+    __syncthreads();
+    const bool last = arrived[0] == blocks - 1;
+    if (last) __threadfence();
+    return last;
+}

@@ -190,6 +190,8 @@ inline float rsqrtf(float value) { return 1 / sqrtf(value); }
 template <class T>
 inline T __ldg(const T* from) { return *from; }
 template <class T>
+inline T __ldcg(const T* from) { return *from; }
+template <class T>
 inline T min(T a, T b) { return b < a ? b : a; }
 template <class T>
 inline T max(T a, T b) { return a < b ? b : a; }
