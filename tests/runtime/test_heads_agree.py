@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels import Kernels, native, open_kernels, reference
+from export.bundling import export_bundle
+from export.methods import METHODS
 from runtime.bundle import Bundle, GrnrHead, load_bundle
 from runtime.heads import open_head
 from runtime.images.files import list_images, load_image
@@ -25,7 +27,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Target = Literal["nearest", "selected", "raster"]
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared"
 TARGETS: tuple[Target, ...] = ("nearest", "selected", "raster")
 FORMS = ["reference", *(str(lib) for lib in native.libraries() if lib.functions is not None)]
 
@@ -91,18 +93,20 @@ def judge(bundle: Bundle, features: dict[str, F32], form: str, target: Target) -
 
 
 def assert_alike(bundle: Bundle, features: dict[str, F32], form: str, target: Target) -> None:
-    """FP32 against float64: 1e-5 relative mean, the arg-max equal or tied within as much.
+    """FP32 against float64: 1e-5 relative mean, 1e-3 of the maximum, the arg-max equal or tied.
 
-    Where windows are nearly dependent (a regular weave, 26 smooth channels) float32 costs the reference
-    more than that; no form may then be further from float64 than 1.5 times the reference. Of cells that tie
-    exactly (flat areas of a printed board) rounding chooses the `selected` ones: 1e-4 there.
+    Where windows are nearly dependent (a regular weave, 26 smooth channels, the first layer of resnet50v2)
+    float32 costs the reference up to ten times that; no form may then be further from float64 than 1.5 times
+    the reference. Of cells that tie exactly (flat areas of a printed board) rounding chooses the `selected`
+    ones: 1e-4 there.
     """
     expected, peak_of = judge(bundle, features, "float64", target)
     rounding = np.abs(judge(bundle, features, "reference", target)[0] - expected).mean() / expected.mean()
+    assert rounding <= 1e-4
     tolerance = max(1e-4 if target == "selected" else 1e-5, 1.5 * float(rounding))
-    assert tolerance <= 1e-4
     found, score = judge(bundle, features, form, target)
     assert np.abs(found - expected).mean() <= tolerance * expected.mean()
+    assert np.abs(found - expected).max() <= 1e-3 * expected.max()
     assert expected.flat[int(found.argmax())] >= (1 - tolerance) * expected.max()
     assert score == pytest.approx(peak_of, rel=1e-4)
 
@@ -116,16 +120,47 @@ def test_the_synthetic_web_is_judged_alike(exported: Path, form: str, target: Ta
     assert_alike(bundle, features, form, target)
 
 
+def real_images(every: int) -> list[U8]:
+    """The first good image of every so-manyth shared set; skips where there are none."""
+    folders = sorted(path for path in (SHARED / "data").rglob("good") if path.is_dir())
+    if not folders:
+        pytest.skip("no shared data sets beside the checkout")
+    return [load_image(list_images(folder)[0]) for folder in folders[::every]]
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("form", FORMS)
 def test_real_images_are_judged_alike(exported: Path, form: str, target: Target) -> None:
-    folders = sorted(path for path in SHARED.rglob("good") if path.is_dir())
-    if not folders:
-        pytest.skip("no shared data sets beside the checkout")
     bundle = load_bundle(exported)
-    for folder in folders[:: max(1, len(folders) // 6)]:
-        features = recorded(bundle, load_image(list_images(folder)[0]))
-        assert_alike(bundle, features, form, target)
+    for image in real_images(2):
+        assert_alike(bundle, recorded(bundle, image), form, target)
+
+
+@pytest.fixture(scope="module", params=["resnet18", "resnet50v2", "mobilenet_v2"])
+def pretrained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of GRNR on each backbone whose weights lie beside the checkout."""
+    found = sorted((SHARED / "weights").glob(f"{request.param}_*.npz"))
+    if not found:
+        pytest.skip("no shared weights beside the checkout")
+    out = tmp_path_factory.mktemp("pretrained") / request.param
+    method = METHODS["grnr"](id=request.param, backbone=request.param, weights=str(found[0]))
+    export_bundle(method, Path(), [], out)
+    return load_bundle(out)
+
+
+@pytest.fixture(scope="module")
+def tensors(pretrained: Bundle) -> list[dict[str, F32]]:
+    """What the backbone makes of one real image of a fabric and one of another set."""
+    return [recorded(pretrained, image) for image in real_images(4)]
+
+
+@pytest.mark.parametrize("target", ["nearest", "selected"])
+@pytest.mark.parametrize("form", FORMS)
+def test_features_of_each_backbone_are_judged_alike(
+    pretrained: Bundle, tensors: list[dict[str, F32]], form: str, target: Target
+) -> None:
+    for features in tensors:
+        assert_alike(pretrained, features, form, target)
 
 
 @pytest.mark.parametrize("form", ["reference", "native"])
