@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels import Kernels, native, open_kernels, reference
 from export.bundling import export_bundle
 from export.methods import METHODS
+from kernels import Kernels, native, open_kernels, reference
 from runtime.bundle import Bundle, GrnrHead, load_bundle
 from runtime.heads import open_head
 from runtime.images.files import list_images, load_image
@@ -96,13 +96,13 @@ def assert_alike(bundle: Bundle, features: dict[str, F32], form: str, target: Ta
     """FP32 against float64: 1e-5 relative mean, 1e-3 of the maximum, the arg-max equal or tied.
 
     Where windows are nearly dependent (a regular weave, 26 smooth channels, the first layer of resnet50v2)
-    float32 costs the reference up to ten times that; no form may then be further from float64 than 1.5 times
+    float32 costs the reference up to 15 times that; no form may then be further from float64 than 1.5 times
     the reference. Of cells that tie exactly (flat areas of a printed board) rounding chooses the `selected`
     ones: 1e-4 there.
     """
     expected, peak_of = judge(bundle, features, "float64", target)
     rounding = np.abs(judge(bundle, features, "reference", target)[0] - expected).mean() / expected.mean()
-    assert rounding <= 1e-4
+    assert rounding <= 2e-4
     tolerance = max(1e-4 if target == "selected" else 1e-5, 1.5 * float(rounding))
     found, score = judge(bundle, features, form, target)
     assert np.abs(found - expected).mean() <= tolerance * expected.mean()
