@@ -9,6 +9,7 @@ import time
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in CROCKFORD for b in CROCKFORD]
 _DICE = random.Random()
 """Unique, not secret: seeded by the system once, instead of a system call per part. Our own, since anybody
 may seed the common one, and two stations would then give the same names."""
@@ -31,4 +32,4 @@ def new_ulid() -> str:
     Source: github.com/ulid/spec.
     """
     value = time.time_ns() // 1_000_000 << 80 | _DICE.getrandbits(80)
-    return "".join(CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 
 class State(enum.IntEnum):
@@ -49,6 +50,7 @@ def check_move(before: State, after: State) -> None:
         raise ValueError(f"state {before.name} cannot become {after.name}")
 
 
+@lru_cache
 def state_name(state: State) -> str:
     """`ContinuousExecution`: the name as OPC 40100-1 writes it."""
     return "".join(word.capitalize() for word in state.name.split("_"))

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 SEND_HWM = 10_000
 """Messages kept for one stalled subscriber: about 12 MB of verdicts; then it loses messages, nobody else."""
 RECEIVE_HWM = 200
+REPLY_HWM = 200
+"""Replies kept for one client that does not read: 27 MB at most, if all are replays."""
 LINGER_MS = 500
 """How long closing waits for the last messages to leave."""
 MAX_REQUEST_BYTES = 1 << 20
@@ -38,7 +40,6 @@ KEEPALIVE: Options = {
 COMMON: Options = {
     zmq.LINGER: LINGER_MS,
     zmq.HANDSHAKE_IVL: 3000,
-    zmq.SNDHWM: SEND_HWM,
     **HEARTBEAT,
     **KEEPALIVE,
 }
@@ -47,8 +48,8 @@ COMMON: Options = {
 class Bus:
     """One XPUB that everything is published on, in one total order, and one ROUTER for requests."""
 
-    def __init__(self, bus: str, control: str) -> None:
-        """Binds both endpoints.
+    def __init__(self, bus: str, control: str, send_hwm: int = SEND_HWM) -> None:
+        """Binds both endpoints; `send_hwm` messages are kept for one stalled subscriber.
 
         Raises:
             BusError: not loopback or ipc, already in use, or not ours to bind.
@@ -58,9 +59,14 @@ class Bus:
         try:
             # Verbose: every subscription is told, also one that another subscriber has made before.
             # libzmq's own XPUB_WELCOME_MSG goes out with the connection, before the subscription is in force.
-            verbose: Options = {zmq.MAXMSGSIZE: MAX_TOPIC_BYTES, zmq.XPUB_VERBOSE: 1}
+            verbose: Options = {
+                zmq.SNDHWM: send_hwm,
+                zmq.MAXMSGSIZE: MAX_TOPIC_BYTES,
+                zmq.XPUB_VERBOSE: 1,
+            }
             self._publisher = self._bind(zmq.XPUB, bus, "bus", verbose)
             limits: Options = {
+                zmq.SNDHWM: REPLY_HWM,
                 zmq.MAXMSGSIZE: MAX_REQUEST_BYTES,
                 zmq.RCVHWM: RECEIVE_HWM,
                 zmq.ROUTER_MANDATORY: 1,

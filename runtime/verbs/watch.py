@@ -17,10 +17,12 @@ from rich.text import Text
 
 from ..bus.client import Client, Message
 from ..bus.endpoints import check_endpoint
+from ..bus.stream import Stream
 from ..errors import ConfigError
 from ..process import require_seconds
 from ..state import State, state_name
 
+BUS, CONTROL = "tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"
 ROWS = 15
 COLOURS = {"OK": "green", "NG": "red", "REVIEW": "yellow", "INVALID": "magenta"}
 SILENT_S = 1.0
@@ -32,7 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Waits for a station that is not there, and says so. Exit code 0: ended by Ctrl-C or --seconds."
     )
-    parser.add_argument("--bus", default="tcp://127.0.0.1:5555", help="the station's bus endpoint")
+    parser.add_argument("--bus", default=BUS, help="the station's bus endpoint")
+    parser.add_argument(
+        "--control",
+        help=f"where verdicts that were lost on the way are asked for again; absent: {CONTROL} with the bus "
+        "of that default, else nowhere: they are told as lost",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="begin with the oldest verdict that the station still has"
+    )
     parser.add_argument("--seconds", type=float, help="end after so long; absent: until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="one JSON line per verdict")
 
@@ -40,23 +50,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows verdicts until Ctrl-C."""
     require_seconds(arguments.seconds)
+    control = arguments.control or (CONTROL if arguments.bus == BUS else None)
     try:
         check_endpoint("--bus", arguments.bus)
+        if control is not None:
+            check_endpoint("--control", control)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if arguments.all and control is None:
+        raise ConfigError("--all asks the station for what was before; expected --control with it")
     until_s = None if arguments.seconds is None else time.monotonic() + arguments.seconds
     try:
-        with Client(arguments.bus) as client:
-            (_print_lines if arguments.json else _show_table)(_messages(client, until_s), arguments.bus)
+        with Client(arguments.bus, control) as client:
+            stream = Stream(client, whole_boot=arguments.all, replays=control is not None)
+            (_print_lines if arguments.json else _show_table)(_messages(stream, until_s), arguments.bus)
     except KeyboardInterrupt:
         pass
     return 0
 
 
-def _messages(client: Client, until_s: float | None) -> Iterator[Message | None]:
+def _messages(stream: Stream, until_s: float | None) -> Iterator[Message | None]:
     """What comes; None now and then when nothing does."""
     while until_s is None or time.monotonic() < until_s:
-        yield client.receive(200)
+        yield stream.receive(200)
 
 
 def _print_lines(messages: Iterable[Message | None], bus: str) -> None:
@@ -77,14 +93,17 @@ def _show_table(messages: Iterable[Message | None], bus: str) -> None:
 
 
 class Pulse:
-    """Says in one line, once each time, that a station is not heard."""
+    """Says in one line, once each time, that a station is not heard, or that verdicts are lost."""
 
     def __init__(self, bus: str) -> None:
         self._bus, self._heard_s, self._told = bus, time.monotonic(), False
 
     def take(self, message: Message | None) -> None:
         """Notes a message, or that there was none."""
-        if message is not None:
+        if message is not None and message.kind == "gap":
+            gap = message.body
+            print(f"verdicts {gap['from']} to {gap['to']} of boot {gap['boot_id']} are lost", file=sys.stderr)
+        elif message is not None:
             self._heard_s, self._told = time.monotonic(), False
         elif not self._told and time.monotonic() - self._heard_s > SILENT_S:
             self._told = True
@@ -98,6 +117,7 @@ class Board:
         self._verdicts: deque[dict[str, Any]] = deque(maxlen=ROWS)
         self._beat: dict[str, Any] | None = None
         self._heard_s = 0.0
+        self._lost = 0
 
     def take(self, message: Message | None) -> None:
         """Notes a message."""
@@ -105,6 +125,8 @@ class Board:
             return
         if message.kind == "verdict":
             self._verdicts.append(message.body)
+        elif message.kind == "gap":
+            self._lost += message.body["to"] - message.body["from"] + 1
         elif message.kind == "hb":
             self._beat, self._heard_s = message.body, time.monotonic()
 
@@ -130,4 +152,5 @@ class Board:
         totals = "  ".join(f"{name} {n}" for name, n in beat["counters"].items())
         health = beat["health"]
         flags = " ".join([health["level"], *health["flags"]])
-        return Text(f"{state_name(State(beat['state']))}  health {flags}  {totals}")
+        lost = f"  lost on the way here {self._lost}" if self._lost else ""
+        return Text(f"{state_name(State(beat['state']))}  health {flags}  {totals}{lost}")

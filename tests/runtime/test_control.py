@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.bus.control import MAX_BYTES, Answer, Control, split_envelope
@@ -414,6 +417,57 @@ def test_any_arguments_get_one_reply(args: Any) -> None:
     station = Station()
     body = json.dumps({"p": "ctl/1", "id": "a", "verb": "trigger", "args": args}).encode()
     assert station.raw(b"", body)["ok"] == bool(station.triggers)
+
+
+BODY = (
+    st.binary(max_size=300)
+    | st.sampled_from([*MALFORMED.values(), STATUS])
+    | st.integers(1, 1 << 18).map(lambda size: b"[" * size)
+)
+
+
+def test_whatever_frames_come_the_bus_goes_on_and_each_request_has_its_reply(
+    launch: Callable[..., tuple[Pipeline, Witness]],
+) -> None:
+    pipeline, witness = launch(lambda: SyntheticSource(WEB), lambda: ScriptedDetector([0.5]))
+    assert pipeline.wait_ready(30)
+    numbers = itertools.count(1)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as vandal, context.socket(zmq.REQ) as polite:
+        for client in (vandal, polite):
+            client.setsockopt(zmq.LINGER, 0)
+            client.connect(pipeline.endpoints[1])
+        polite.setsockopt(zmq.REQ_CORRELATE, 1)
+
+        @settings(max_examples=60)
+        @given(st.lists(BODY, max_size=10))
+        def fuzz(frames: list[bytes]) -> None:
+            vandal.send_multipart(frames or [b""])
+            number = next(numbers)
+            assert witness.trigger(number)["code"] == "ACCEPTED"
+            assert witness.hear_verdicts(number)[-1]["trigger_id"] == number
+            assert vandal.poll(10_000)
+            json.loads(vandal.recv_multipart()[-1])
+            polite.send(STATUS)
+            assert polite.poll(10_000)
+            assert json.loads(polite.recv())["ok"]
+
+        fuzz()
+        assert not vandal.poll(0)
+
+
+@pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 9 + b"\x7f", b"\0" * 100_000])
+def test_what_speaks_no_zeromq_disturbs_no_part(
+    launch: Callable[..., tuple[Pipeline, Witness]], noise: bytes
+) -> None:
+    pipeline, witness = launch(lambda: SyntheticSource(WEB), lambda: ScriptedDetector([0.5]))
+    assert pipeline.wait_ready(30)
+    for endpoint in pipeline.endpoints:
+        with socket.create_connection(("127.0.0.1", int(endpoint.rsplit(":", 1)[1]))) as stranger:
+            with contextlib.suppress(OSError):
+                stranger.sendall(noise)
+            number = len(witness.verdicts) + 1
+            assert witness.trigger(number)["ok"]
+            assert witness.hear_verdicts(number)[-1]["trigger_id"] == number
 
 
 def test_garbage_on_the_control_socket_disturbs_no_part(
