@@ -6,20 +6,30 @@ GPU or a driver: a launch is plain data.
 
 from .bands import Bands, bands
 from .distance_map import distance_map
+from .distance_rowsum import RowsumScale, distance_rowsum, rowsum_scratch
 from .launch import SOURCES, Launch
+from .neighbour_regression import RegressionScale, neighbour_regression
 from .pattern import pattern
 from .pool_norm import pool_norm, pool_norm_scratch
 from .preprocess import normalisation, preprocess
+from .select_global import SelectScale, select_global
 
 __all__ = [
     "SOURCES",
     "Bands",
     "Launch",
+    "RegressionScale",
+    "RowsumScale",
+    "SelectScale",
     "bands",
     "distance_map",
+    "distance_rowsum",
+    "neighbour_regression",
     "normalisation",
     "pattern",
     "pool_norm",
     "pool_norm_scratch",
     "preprocess",
+    "rowsum_scratch",
+    "select_global",
 ]
