@@ -12,7 +12,6 @@ from kernels.cuda import RegressionScale, neighbour_regression
 from tests.kernels.cuda.case import Case, Mutation, Run
 from tests.kernels.cuda.host import poisoned
 
-F64 = npt.NDArray[np.float64]
 Given = tuple[str, int, int, tuple[tuple[int, int, int], ...]]
 """Filling, edge, neighbours (0: one target), sizes."""
 BLEND, BANK, OWN = 200 / 201, 5, 7
@@ -29,7 +28,8 @@ def filled(how: str, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
         "ramp": 0.1 * x + 0.01 * c,
         "nan": np.where((y == 1) & (x == 2) & (c == 0), np.nan, noise),
     }
-    return named[how].astype(np.float16)
+    filling: npt.NDArray[np.float16] = named[how].astype(np.float16)
+    return filling
 
 
 def scale_of(how: str, edge: int, count: int, shape: tuple[int, int, int]) -> RegressionScale:
@@ -50,7 +50,7 @@ def scale_of(how: str, edge: int, count: int, shape: tuple[int, int, int]) -> Re
     return RegressionScale(features, errors, shape, edge, None, rows, count, own, OWN, bank)
 
 
-def expected_of(scale: RegressionScale) -> F64:
+def expected_of(scale: RegressionScale) -> Any:
     features = scale.features.astype(np.float64)
     channels = features.shape[2]
     cut = scale.edge - 1

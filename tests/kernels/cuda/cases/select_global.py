@@ -56,8 +56,8 @@ CASE = Case(
         Mutation("one too few", "before < wanted && wanted <= before", "before <= wanted && wanted < before"),
         Mutation(
             "no barrier behind the histogram",
-            "1);\n        }\n        __syncthreads",
-            "1);\n        }\n        __syncwarp",
+            "1);\n        }\n        __syncthreads();",
+            "1);\n        }\n",
         ),
         Mutation("ranks not by index", "chosen[i] < mine", "chosen[i] >> 32 < mine >> 32"),
         Mutation("a row beyond the last", "j < scale.count; ++j", "j <= scale.count; ++j"),
