@@ -28,10 +28,18 @@ class Source(Protocol):
         Raises:
             SourceTimeout: no frame in time, or no free buffer.
             SourceLost: the device is gone and must be opened again.
+            SourceStale: a frame that was given before.
             SourceIncomplete: a frame with parts missing.
             SourceFormat: another size or depth than `shape`.
             SourceDecode: a file or packet that is not an image.
             SourceEnd: a finite source has no more frames.
+        """
+
+    def check(self) -> None:
+        """Returns at once; called between triggers.
+
+        Raises:
+            SourceLost: the device is known to be gone.
         """
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from .networks import NETWORKS
 from .networks.stall import Stall
 from .settings import TriggerMode
 from .sources import SourceConfig
-from .sources.camera import CameraConfig
 from .sources.faulty import FaultyConfig
+from .sources.live import LiveConfig
 
 IN_HAND = 4
 """Frames in use beside those in the queue: in capture, in detection, at the sinks, and one being filled."""
@@ -84,7 +84,7 @@ class Station(ConfigStruct, frozen=True):
     @property
     def simulated(self) -> bool:
         """Whether no real part is seen: recorded and synthetic images must never pass one."""
-        return not isinstance(self.source, CameraConfig)
+        return not isinstance(self.source, LiveConfig)
 
 
 def load_station(path: Path) -> Station:

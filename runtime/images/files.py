@@ -146,6 +146,11 @@ def _decode(path: Path, data: bytes) -> Pixels:
     return pixels
 
 
+def quiet_opencv() -> None:
+    """Keeps OpenCV from printing its own lines beside our errors, from now on."""
+    _set_log_level(0)
+
+
 def _set_log_level(level: int) -> int:
     """Sets how much OpenCV prints, 0 nothing; returns what was set before."""
     # OpenCV 5 moved it into cv2.utils.logging.

@@ -49,6 +49,9 @@ class Metronome:
             raise SourceTimeout("metronome: no frame is due yet")
         return self._frame(due_us)
 
+    def check(self) -> None:
+        """It is always there."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -7,20 +7,32 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..source import Source
+from .aravis import AravisConfig, AravisSource
 from .camera import CameraConfig, CameraSource
 from .faulty import FaultyConfig, FaultySource
 from .folder import FolderConfig, FolderSource
+from .genicam import GenicamConfig, GenicamSource
+from .gstreamer import GstreamerConfig, GstreamerSource
+from .rtsp import RtspConfig, RtspSource
 from .synthetic import SyntheticConfig, SyntheticSource
 from .video import VideoConfig, VideoSource
 
 __all__ = [
     "SOURCES",
+    "AravisConfig",
+    "AravisSource",
     "CameraConfig",
     "CameraSource",
     "FaultyConfig",
     "FaultySource",
     "FolderConfig",
     "FolderSource",
+    "GenicamConfig",
+    "GenicamSource",
+    "GstreamerConfig",
+    "GstreamerSource",
+    "RtspConfig",
+    "RtspSource",
     "SourceConfig",
     "SyntheticConfig",
     "SyntheticSource",
@@ -29,7 +41,17 @@ __all__ = [
     "open_source",
 ]
 
-SourceConfig: TypeAlias = FolderConfig | VideoConfig | CameraConfig | SyntheticConfig | FaultyConfig
+SourceConfig: TypeAlias = (
+    FolderConfig
+    | VideoConfig
+    | CameraConfig
+    | RtspConfig
+    | GstreamerConfig
+    | GenicamConfig
+    | AravisConfig
+    | SyntheticConfig
+    | FaultyConfig
+)
 """The `source` of a station file; its key `kind` says which."""
 
 
@@ -41,6 +63,10 @@ SOURCES: dict[str, Callable[[Any, Path], Source]] = {
     "folder": FolderSource,
     "video": VideoSource,
     "camera": CameraSource,
+    "rtsp": RtspSource,
+    "gstreamer": GstreamerSource,
+    "genicam": GenicamSource,
+    "aravis": AravisSource,
     "synthetic": SyntheticSource,
     "faulty": _open_faulty,
 }

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from ..errors import SourceTimeout
 
 BACKLOG = 4
 """Exposures a late reader still gets, as from the kernel's buffers of a real camera."""
+
+
+WINDOW_US = 10_000_000
+"""How long the quickest way of a frame is remembered, at least."""
+JUMP_US = 60_000_000
+"""A frame that seems older or newer than this comes from a clock that jumped."""
 
 
 class Clock:
@@ -39,6 +46,31 @@ class SteppedClock(Clock):
     def sleep_us(self, duration_us: int) -> None:
         """Moves the clock."""
         self._now_us += duration_us
+
+
+class DeviceClock:
+    """Ages of frames by a clock that is not ours: how much longer than the quickest one they took to come.
+
+    The quickest of the last 10 to 20 s counts, so that two clocks that run apart by 50 ppm matter for 1 ms.
+    What it says is the least age: the quickest frame's own way is not known.
+    """
+
+    def __init__(self) -> None:
+        self._lags: list[float] = [math.inf, math.inf]
+        self._turned_us = 0
+
+    def age_us(self, stamp_us: int, now_us: int) -> int:
+        """Age of the frame with this stamp of the device, us, >= 0."""
+        lag = now_us - stamp_us
+        if lag < self._least() - JUMP_US or lag > self._least() + JUMP_US:
+            self._lags = [math.inf, math.inf]  # the device's clock was set, or it was restarted
+        if now_us - self._turned_us > WINDOW_US:
+            self._lags, self._turned_us = [math.inf, self._lags[0]], now_us
+        self._lags[0] = min(self._lags[0], lag)
+        return int(lag - self._least())
+
+    def _least(self) -> float:
+        return min(self._lags)
 
 
 class Pacer:

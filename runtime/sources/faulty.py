@@ -112,6 +112,10 @@ class FaultySource:
         frame.release()
         raise ERRORS[fault.kind](f"scripted fault at read {fault.frame}: {fault.kind}")
 
+    def check(self) -> None:
+        """As in `Source`."""
+        self._inner.check()
+
     def close(self) -> None:
         """Closes the inner source; ends a `hang` that another thread is in."""
         self._closed.set()

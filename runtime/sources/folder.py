@@ -78,6 +78,9 @@ class FolderSource:
             raise
         return self._exposures.frame(buffer, path.name)
 
+    def check(self) -> None:
+        """Files are there or not when they are read."""
+
     def close(self) -> None:
         """Nothing is held."""
 

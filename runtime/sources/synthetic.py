@@ -124,6 +124,9 @@ class SyntheticSource:
         self.render(section, self._exposures.next_id, buffer)
         return self._exposures.frame(buffer, f"section {section}", "synthetic")
 
+    def check(self) -> None:
+        """It is always there."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -84,6 +84,9 @@ class VideoSource:
         self._ahead, self._shown = None, self._shown + 1
         return frame
 
+    def check(self) -> None:
+        """Files are there or not when they are read."""
+
     def close(self) -> None:
         """Closes the file."""
         self._capture.release()

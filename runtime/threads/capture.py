@@ -42,10 +42,12 @@ REASON_OF: dict[type[SourceError], str] = {
 
 BACK_OFF_S = (0.2, 5.0)
 """First and longest pause between attempts to open a lost source again."""
+IDLE_MS = 100
+"""How often the source is looked after while no trigger comes."""
 FREE_READ_MS = 100
 """How long a free-running read waits before it looks whether to stop."""
-TRUSTED_EXPOSURE = frozenset({"device_ptp", "driver", "synthetic"})
-"""Exposure stamps on this machine's wall clock: by them a frame older than its trigger is recognised."""
+TRUSTED_EXPOSURE = frozenset({"device_ptp", "device", "driver", "synthetic"})
+"""Stamps that say how old a frame is at least: by them one older than its trigger is recognised."""
 EXPOSURE_TOLERANCE_US = 2000
 
 
@@ -68,13 +70,15 @@ class Capture:
         try:
             while True:
                 free = self._turn is not None and self._turn.free
-                order = self._links.requests.get(0 if free else None)
+                order = self._links.requests.get(0 if free else IDLE_MS)
                 if isinstance(order, Turn):
                     self._take_turn(order)
                 elif order is not None:
                     self._serve(order.ticket)
-                else:
+                elif free:
                     self._run_free()
+                else:
+                    self._look_after(self._source)
         except (Closed, SourceEnd):
             return
 
@@ -92,6 +96,13 @@ class Capture:
             if before is not None:
                 before.lane.frames.close()
         self._links.tell(Turned(turn))
+
+    def _look_after(self, source: Source) -> None:
+        """Between triggers: a lost source is opened again before the next one comes."""
+        try:
+            source.check()
+        except SourceLost as error:
+            self._reopen(str(error))
 
     def _serve(self, ticket: Ticket) -> None:
         """One trigger: one exposure, or a reason why there is none."""

@@ -10,7 +10,17 @@ import pytest
 from runtime.config import load_yaml, parse_yaml
 from runtime.errors import ConfigError
 from runtime.recipe import Recipe
-from runtime.sources import CameraConfig, FaultyConfig, FolderConfig, SyntheticConfig, VideoConfig
+from runtime.sources import (
+    AravisConfig,
+    CameraConfig,
+    FaultyConfig,
+    FolderConfig,
+    GenicamConfig,
+    GstreamerConfig,
+    RtspConfig,
+    SyntheticConfig,
+    VideoConfig,
+)
 from runtime.station import IN_HAND, Station, load_station
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -127,7 +137,9 @@ def test_the_station_that_ships_loads_and_so_does_each_source_it_offers() -> Non
     assert load_station(CONFIGS / "station.yaml").recipe == str(CONFIGS / "recipes" / "web.yaml")
     offers = [line.removeprefix("#") for line in text.splitlines() if line.startswith("#source:")]
     kinds = [type(read(f"{HEAD}{offer}\n").source) for offer in offers]
-    assert kinds == [FolderConfig, VideoConfig, CameraConfig]
+    assert kinds == [
+        FolderConfig, VideoConfig, CameraConfig, RtspConfig, GstreamerConfig, GenicamConfig, AravisConfig
+    ]  # fmt: skip
 
 
 def test_the_recipe_that_ships_loads_and_says_something_of_every_key() -> None:
