@@ -7,16 +7,19 @@ GPU or a driver: a launch is plain data.
 from .bands import Bands, bands
 from .distance_map import distance_map
 from .distance_rowsum import RowsumScale, distance_rowsum, rowsum_scratch
+from .finish_map import ErrorMap, finish_map
 from .launch import SOURCES, Launch
 from .neighbour_regression import RegressionScale, neighbour_regression
 from .pattern import pattern
 from .pool_norm import pool_norm, pool_norm_scratch
 from .preprocess import normalisation, preprocess
+from .score_map import score_map, score_map_scratch
 from .select_global import SelectScale, select_global
 
 __all__ = [
     "SOURCES",
     "Bands",
+    "ErrorMap",
     "Launch",
     "RegressionScale",
     "RowsumScale",
@@ -24,6 +27,7 @@ __all__ = [
     "bands",
     "distance_map",
     "distance_rowsum",
+    "finish_map",
     "neighbour_regression",
     "normalisation",
     "pattern",
@@ -31,5 +35,7 @@ __all__ = [
     "pool_norm_scratch",
     "preprocess",
     "rowsum_scratch",
+    "score_map",
+    "score_map_scratch",
     "select_global",
 ]

@@ -23,6 +23,11 @@ class Mutation:
     new: str
 
 
+def no_barrier(what: str, before: str) -> Mutation:
+    """The mutation that leaves out the barrier behind a piece of source."""
+    return Mutation(what, f"{before}__syncthreads();", before)
+
+
 @dataclass(frozen=True)
 class Case:
     """The tests of one kernel; `cases/<kernel>.py` holds it as CASE."""

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 CACHE = ROOT / ".pytest_cache" / "cuda_host"
 COMPILER = shutil.which("g++")
-FLAGS = ["-std=c++17", "-O1", "-fPIC", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror"]
+FLAGS = ["-std=gnu++17", "-O1", "-fPIC", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror"]
 FLAGS += ["-Wno-unknown-pragmas", "-Wno-unused-parameter", "-Wno-unused-function", "-Wno-unused-variable"]
 SANITIZE = ["-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all", "-g1"]
 GUARD = 512
@@ -152,7 +152,7 @@ def compiled(source: Path, sanitize: bool = False) -> Program:
     if COMPILER is None:
         raise HostError("no g++")
     text = source.read_text("utf-8")
-    entries = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(', text)
+    entries = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\(\w+\)\s+)?(\w+)\(', text)
     unit = f'#include "device.cuh"\n#line 1 "{source.name}"\n{text}\n'
     unit += "".join(f"HOST_KERNEL({entry})\n" for entry in entries)
     flags = [*FLAGS, *(SANITIZE if sanitize else [])]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kernels import reference
 from kernels.cuda import Launch, pool_norm, pool_norm_scratch
-from tests.kernels.cuda.case import Case, Mutation, Run
+from tests.kernels.cuda.case import Case, Mutation, Run, no_barrier
 from tests.kernels.cuda.fillings import HALF, features
 from tests.kernels.cuda.host import poisoned
 
@@ -60,7 +60,7 @@ CASE = Case(
     ),
     check=check,
     mutations=(
-        Mutation("no barrier before the block's sums", "bank\n    __syncthreads();", "bank"),
+        no_barrier("no barrier before the block's sums", "bank\n    "),
         Mutation("neighbours over the right edge", "min(x + 1, w - 1)", "x + 1"),
         Mutation("left neighbour left out", "max(x - 1, 0)", "x"),
         Mutation("divided by the cells that are there", "/ 9;", "/ (top == 0 ? 6 : 9);"),
