@@ -8,6 +8,7 @@ from .bands import Bands, bands
 from .distance_map import distance_map
 from .distance_rowsum import RowsumScale, distance_rowsum, rowsum_scratch
 from .finish_map import ErrorMap, finish_map
+from .knn_distance import MOST_NEIGHBOURS, KnnScale, knn_distance, knn_scratch
 from .launch import SOURCES, Launch
 from .neighbour_regression import RegressionScale, neighbour_regression
 from .pattern import pattern
@@ -17,9 +18,11 @@ from .score_map import score_map, score_map_scratch
 from .select_global import SelectScale, select_global
 
 __all__ = [
+    "MOST_NEIGHBOURS",
     "SOURCES",
     "Bands",
     "ErrorMap",
+    "KnnScale",
     "Launch",
     "RegressionScale",
     "RowsumScale",
@@ -28,6 +31,8 @@ __all__ = [
     "distance_map",
     "distance_rowsum",
     "finish_map",
+    "knn_distance",
+    "knn_scratch",
     "neighbour_regression",
     "normalisation",
     "pattern",
