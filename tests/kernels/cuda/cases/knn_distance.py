@@ -46,10 +46,18 @@ def scale_of(given: Given) -> KnnScale:
     # Whole numbers about 0 have exact scores, so that ties are ties.
     centre = np.full(given.channels, {"far": 200, "ties": 0}.get(given.how, 0.1), np.float32)
     return KnnScale(
-        *(features.astype(np.float16), poisoned((given.n, given.k), np.int32)),
-        *(given.n, given.channels, given.k, cells),
-        *(own if given.own else None, given.own, bank.astype(np.float16), given.bank),
-        *(exclude if given.own else None, centre),
+        features=features.astype(np.float16),
+        indices=poisoned((given.n, given.k), np.int32),
+        n=given.n,
+        channels=given.channels,
+        k=given.k,
+        cells=cells,
+        own=own if given.own else None,
+        own_count=given.own,
+        bank=bank.astype(np.float16),
+        bank_count=given.bank,
+        exclude=exclude if given.own else None,
+        centre=centre,
         distances=poisoned((given.n, given.k), np.float32) if given.measured else None,
     )
 
