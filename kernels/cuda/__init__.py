@@ -12,7 +12,7 @@ from .knn_distance import MOST_NEIGHBOURS, KnnScale, knn_distance, knn_scratch
 from .launch import SOURCES, Launch
 from .neighbour_regression import RegressionScale, neighbour_regression
 from .pattern import pattern
-from .pool_norm import pool_norm, pool_norm_scratch
+from .pool_norm import PoolScale, pool, pool_norm, pool_norm_scratch
 from .preprocess import normalisation, preprocess
 from .score_map import score_map, score_map_scratch
 from .select_global import SelectScale, select_global
@@ -24,6 +24,7 @@ __all__ = [
     "ErrorMap",
     "KnnScale",
     "Launch",
+    "PoolScale",
     "RegressionScale",
     "RowsumScale",
     "SelectScale",
@@ -36,6 +37,7 @@ __all__ = [
     "neighbour_regression",
     "normalisation",
     "pattern",
+    "pool",
     "pool_norm",
     "pool_norm_scratch",
     "preprocess",

@@ -3,7 +3,8 @@
 // features, pooled, centred (h, w, C) f16, or features f32 in pool_norm_f32; norms (h, w), mean (C,) f32; row-major,
 // sums in f32. h, w, C >= 1. C % 8 == 0 and bases aligned to 16 read 16 bytes at once, others number by number.
 //
-// Two launches. pool_norm reads the features from memory once: a thread owns 8 channels of one column of cells and
+// Two launches; the first one takes two scales of an image at once, the second is left out where the norms are not
+// wanted. pool_norm reads the features from memory once: a thread owns 8 channels of one column of cells and
 // walks down ROWS of them, with the horizontal sums of the last three rows in registers; the neighbours left and
 // right come from the L1 cache. Sums over all cells are left as one partial sum per block, and the last block of a
 // chunk of channels adds them in the order of the blocks: no float atomics, the same mean in every run.
@@ -26,14 +27,28 @@ INLINE void row_sum(float (&sum)[EIGHT], const T* features, int y, int x, int h,
     }
 }
 
-// partials (blocks in y and z, C) f32 and counters (blocks in x,) u32 are scratch; counters are 0 between launches.
+// One scale of an image, T f16 or f32. partials (blocks that share a chunk, C) f32 and counters (chunks,) u32 are
+// scratch; counters are 0 between launches.
 template <class T>
-INLINE void pool(const T* __restrict__ features, f16* __restrict__ pooled, float* __restrict__ mean, float* partials,
-                 unsigned* counters, int h, int w, int c) {
+struct Scale {
+    const T* features;
+    f16* pooled;
+    float *mean, *partials;
+    unsigned* counters;
+    int h, w, c;
+};
+
+// `layer`: which ROWS rows of the scale this block has, of `layers`.
+template <class T>
+INLINE void pool(const Scale<T>& scale, int layer, int layers) {
     SHARED(float, totals, [CELLS][CHUNK]);
+    const int h = scale.h, w = scale.w, c = scale.c;
+    const T* const __restrict__ features = scale.features;
+    float* const partials = scale.partials;
+    if ((int)blockIdx.x * CHUNK >= c || (int)blockIdx.y * CELLS >= w) return;  // a block of the other, larger scale
     const int lane = threadIdx.x, row = threadIdx.y;
     const int channel = blockIdx.x * CHUNK + lane * EIGHT;
-    const int x = blockIdx.y * CELLS + row, top = blockIdx.z * ROWS;
+    const int x = blockIdx.y * CELLS + row, top = layer * ROWS;
     const bool whole = c % EIGHT == 0;
     float total[EIGHT] = {};
     if (channel < c && x < w) {
@@ -49,20 +64,20 @@ INLINE void pool(const T* __restrict__ features, f16* __restrict__ pooled, float
                 above[k] = here[k];
                 here[k] = below[k];
             }
-            store_eight(pooled + ((long long)y * w + x) * c + channel, cell, c - channel, whole);
+            store_eight(scale.pooled + ((long long)y * w + x) * c + channel, cell, c - channel, whole);
         }
     }
     for (int k = 0; k < EIGHT; ++k) totals[row][k * LANES + lane] = total[k];  // no two lanes in one bank
     __syncthreads();
     const int own = row * LANES + lane;  // place in a row of totals: of lane own % 32, its number own / 32
     const int own_channel = blockIdx.x * CHUNK + own % LANES * EIGHT + own / LANES;
-    const int blocks = gridDim.y * gridDim.z, block = blockIdx.z * gridDim.y + blockIdx.y;
+    const int across = (w + CELLS - 1) / CELLS, blocks = across * layers, block = layer * across + blockIdx.y;
     if (own_channel < c) {
         float sum = 0;
         for (int r = 0; r < CELLS; ++r) sum += totals[r][own];
         partials[(long long)block * c + own_channel] = sum;
     }
-    if (!is_last_block(counters + blockIdx.x, blocks)) return;
+    if (!is_last_block(scale.counters + blockIdx.x, blocks)) return;
     if (own_channel < c) {
         float sum = 0, lost = 0;  // compensated: float sums of thousands of cells lose a digit
         for (int b = 0; b < blocks; ++b) {
@@ -71,18 +86,34 @@ INLINE void pool(const T* __restrict__ features, f16* __restrict__ pooled, float
             lost = next - sum - term;
             sum = next;
         }
-        mean[own_channel] = sum / (float)((long long)h * w);
+        scale.mean[own_channel] = sum / (float)((long long)h * w);
     }
 }
 
-extern "C" __global__ void pool_norm(const f16* features, f16* pooled, float* mean, float* partials,
-                                     unsigned* counters, int h, int w, int c) {
-    pool(features, pooled, mean, partials, counters, h, w, c);
+// The layers of the first scale come first along z.
+template <class T>
+INLINE void pool_one(const Scale<T>& first, const Scale<T>& second) {
+    const int layers = (first.h + ROWS - 1) / ROWS, layer = blockIdx.z;
+    if (layer < layers)
+        pool(first, layer, layers);
+    else
+        pool(second, layer - layers, (second.h + ROWS - 1) / ROWS);
 }
 
-extern "C" __global__ void pool_norm_f32(const float* features, f16* pooled, float* mean, float* partials,
-                                         unsigned* counters, int h, int w, int c) {
-    pool(features, pooled, mean, partials, counters, h, w, c);
+extern "C" __global__ void pool_norm(
+    const f16* features_0, f16* pooled_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
+    int c_0, const f16* features_1, f16* pooled_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
+    int w_1, int c_1) {
+    pool_one<f16>({features_0, pooled_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
+                  {features_1, pooled_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
+}
+
+extern "C" __global__ void pool_norm_f32(
+    const float* features_0, f16* pooled_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
+    int c_0, const float* features_1, f16* pooled_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
+    int w_1, int c_1) {
+    pool_one<float>({features_0, pooled_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
+                    {features_1, pooled_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
 }
 
 // One warp per cell. `centred` may be null.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from .launch import Launch, blocks
+from .pairs import paired
 
 _CHUNK, _CELLS, _ROWS = 256, 8, 4
 
@@ -13,6 +15,28 @@ def pool_norm_scratch(shape: tuple[int, int, int]) -> tuple[int, int]:
     """What `pool_norm` needs for features (h, w, C): FP32 numbers, and 32-bit counters that start at 0."""
     h, w, channels = shape
     return blocks(w, _CELLS) * blocks(h, _ROWS) * channels, blocks(channels, _CHUNK)
+
+
+@dataclass(frozen=True)
+class PoolScale:
+    """One scale of an image on the GPU; see `pool_norm`."""
+
+    features: Any
+    pooled: Any
+    mean: Any
+    partials: Any
+    counters: Any
+    shape: tuple[int, int, int]
+    """(h, w, C)."""
+
+
+def pool(*scales: PoolScale, half: bool = True) -> Launch:
+    """Pooled features and their mean alone, for one or two scales of an image at once."""
+    sizes = [scale.shape for scale in scales]
+    across, chunks = max(blocks(w, _CELLS) for _, w, _ in sizes), max(blocks(c, _CHUNK) for *_, c in sizes)
+    grid = (chunks, across, sum(blocks(h, _ROWS) for h, _, _ in sizes))
+    args = paired([(s.features, s.pooled, s.mean, s.partials, s.counters, *s.shape) for s in scales])
+    return Launch("pool_norm", "pool_norm" if half else "pool_norm_f32", grid, (32, _CELLS, 1), args)
 
 
 def pool_norm(
@@ -39,13 +63,10 @@ def pool_norm(
         shape: (h, w, C).
     """
     h, w, channels = shape
-    grid = (blocks(channels, _CHUNK), blocks(w, _CELLS), blocks(h, _ROWS))
-    entry = "pool_norm" if half else "pool_norm_f32"
-    args = (features, pooled, mean, partials, counters, h, w, channels)
     cells = (blocks(h * w, _CELLS), 1, 1)
     centre = (pooled, mean, centred, norms, h * w, channels)
     block = (32, _CELLS, 1)
     return [
-        Launch("pool_norm", entry, grid, block, args),
+        pool(PoolScale(features, pooled, mean, partials, counters, shape), half=half),
         Launch("pool_norm", "pool_centre", cells, block, centre),
     ]

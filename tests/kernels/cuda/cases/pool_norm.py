@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import reference
-from kernels.cuda import Launch, pool_norm, pool_norm_scratch
+from kernels.cuda import Launch, PoolScale, pool, pool_norm, pool_norm_scratch
 from tests.kernels.cuda.case import Case, Mutation, Run, no_barrier
 from tests.kernels.cuda.fillings import HALF, features
 from tests.kernels.cuda.host import poisoned
@@ -40,6 +40,26 @@ def check(given: Given, run: Run) -> None:
     np.testing.assert_allclose(norms, (about.astype(np.float64) ** 2).sum(axis=2), rtol=1e-5)
     assert not scratch[1].any()
     _repeats(launches, (pooled, mean, norms), run)
+    _paired(source, pooled, mean, run)
+
+
+def _paired(source: npt.NDArray[Any], pooled: npt.NDArray[Any], mean: npt.NDArray[Any], run: Run) -> None:
+    """Two scales in one launch have the bits of each alone, whichever is larger."""
+    for shapes in ((source.shape, (2, 9, 3)), ((2, 9, 3), source.shape)):
+        scales = []
+        for h, w, channels in shapes:
+            own = source if (h, w, channels) == source.shape else np.ones((h, w, channels), source.dtype)
+            partials, counters = pool_norm_scratch((h, w, channels))
+            results = poisoned(own.shape, HALF), poisoned(channels, np.float32)
+            scratch = poisoned(partials, np.float32), np.zeros(counters, np.uint32)
+            scales.append(PoolScale(own, *results, *scratch, (h, w, channels)))
+        run(pool(*scales, half=source.dtype == HALF))
+        for scale in scales:
+            if scale.features is source:
+                np.testing.assert_array_equal(scale.pooled, pooled)
+                np.testing.assert_array_equal(scale.mean, mean)
+            else:
+                np.testing.assert_array_equal(scale.pooled[0, 1:8], np.float16(6 / 9))
 
 
 def _repeats(launches: list[Launch], results: Sequence[npt.NDArray[Any]], run: Run) -> None:
@@ -60,6 +80,9 @@ CASE = Case(
     ),
     check=check,
     mutations=(
+        Mutation(
+            "the second scale in the first's layers", "pool(second, layer - layers,", "pool(second, layer,"
+        ),
         no_barrier("no barrier before the block's sums", "bank\n    "),
         Mutation("neighbours over the right edge", "min(x + 1, w - 1)", "x + 1"),
         Mutation("left neighbour left out", "max(x - 1, 0)", "x"),
@@ -68,9 +91,9 @@ CASE = Case(
         Mutation("row below the grid", "y >= h) return", "y > h) return"),
         Mutation("sums of the lanes swapped", "own % LANES * EIGHT + own / LANES", "own"),
         Mutation("one row of cells not summed", "r < CELLS; ++r", "r < CELLS - 1; ++r"),
-        Mutation("one counter for all chunks", "counters + blockIdx.x, blocks", "counters, blocks"),
+        Mutation("one counter for all chunks", "scale.counters + blockIdx.x", "scale.counters"),
         Mutation("one block of partial sums lost", "b < blocks; ++b", "b < blocks - 1; ++b"),
-        Mutation("partial sums of another block", "(long long)block * c", "(long long)blockIdx.z * c"),
+        Mutation("partial sums of another block", "(long long)block * c", "(long long)layer * c"),
         Mutation("norm before rounding", "to_float(to_half(value[k]))", "value[k]"),
         Mutation("norm of half a warp", "norm = warp_sum(norm);", "norm += __shfl_xor_sync(WARP, norm, 16);"),
         Mutation("tail of the channels", "i < c; i += CHUNK", "i + EIGHT <= c; i += CHUNK"),
