@@ -21,6 +21,7 @@ from .recipe import Recipe, load_recipe
 from .selftest import require_golden
 from .settings import Settings
 from .sink import Sink
+from .sinks.media import MediaSink
 from .source import Source
 from .sources import open_source
 from .station import Station, load_station
@@ -32,7 +33,7 @@ WARM_RUNS = 3
 
 
 def assemble(path: Path, sinks: Sequence[Sink] = ()) -> Pipeline:
-    """The pipeline of a station file, its bundle verified; nothing is opened yet.
+    """The pipeline of a station file, its bundle verified; nothing but its media socket is open yet.
 
     Raises:
         ConfigError: station or recipe do not say what they must.
@@ -50,6 +51,8 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
     camera = Camera(station, base, recipe)
     first = _product(station, recipe, bundle, settings.terms)
     recipes = FolderRecipes(station, settings, camera, recipe.id)
+    if station.media is not None:
+        sinks = (*sinks, MediaSink(station.media))
     return Pipeline(settings, camera.open, first.open_detector, first.warm_up, sinks, recipes)
 
 

@@ -47,6 +47,8 @@ class Station(ConfigStruct, frozen=True):
     """Where verdicts come out; loopback TCP or ipc."""
     control: str = "tcp://127.0.0.1:5556"
     """Where requests go in; loopback TCP or ipc."""
+    media: str | None = None
+    """Where maps and thumbnails come out, for people to look at; absent: nowhere."""
     backend: str = "onnxruntime"
     """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
@@ -62,6 +64,8 @@ class Station(ConfigStruct, frozen=True):
         check_id("camera_id", self.camera)
         for what in ("bus", "control"):
             check_endpoint(what, getattr(self, what))
+        if self.media is not None:
+            check_endpoint("media", self.media)
         if self.bus == self.control and not self.bus.endswith((":*", ":0")):
             raise ValueError(f"bus and control are both {self.bus}; they are two sockets, give them two")
         if self.backend not in NETWORKS:

@@ -104,6 +104,11 @@ class Control:
             "shutdown": Verb(NoArgs, lambda args, request: desk.shutdown(), acts=True),
         }
 
+    @property
+    def verbs(self) -> list[str]:
+        """Names of all verbs."""
+        return sorted(self._verbs)
+
     def answer(self, frames: list[bytes]) -> list[bytes]:
         """The reply's frames to a request's frames as a ROUTER gives them; never raises."""
         envelope, body = split_envelope(frames)
@@ -128,7 +133,7 @@ class Control:
     def _act(self, request: ControlRequest, body: bytes) -> Answer:
         verb = self._verbs.get(request.verb)
         if verb is None:
-            return Answer("UNKNOWN_VERB", {}, f"expected one of {', '.join(sorted(self._verbs))}")
+            return Answer("UNKNOWN_VERB", {}, f"expected one of {', '.join(self.verbs)}")
         try:
             args = msgspec.convert(request.args, verb.args)
         except (msgspec.ValidationError, RecursionError) as error:
@@ -171,8 +176,9 @@ class Control:
     def _hello(self, args: NoArgs, request: ControlRequest) -> Answer:
         """What may be asked here, and what the station says of itself."""
         limits = {"request_bytes": MAX_BYTES, "replay_items": CHUNK, "retry_s": WINDOW_US // 1_000_000}
-        verbs = sorted(self._verbs)
-        return Answer("OK", {"protocol": "ctl/1", "verbs": verbs, "limits": limits, **self._desk.hello()})
+        return Answer(
+            "OK", {"protocol": "ctl/1", "verbs": self.verbs, "limits": limits, **self._desk.hello()}
+        )
 
     def _known(self, args: TriggerArgs, request: ControlRequest) -> Answer | None:
         """The answer to a trigger that was accepted before: a retry of its request, or a duplicate."""

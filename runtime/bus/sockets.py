@@ -55,7 +55,6 @@ class Bus:
             BusError: not loopback or ipc, already in use, or not ours to bind.
         """
         self._context = zmq.Context()
-        self._sockets: list[zmq.Socket[bytes]] = []
         try:
             # Verbose: every subscription is told, also one that another subscriber has made before.
             # libzmq's own XPUB_WELCOME_MSG goes out with the connection, before the subscription is in force.
@@ -64,25 +63,26 @@ class Bus:
                 zmq.MAXMSGSIZE: MAX_TOPIC_BYTES,
                 zmq.XPUB_VERBOSE: 1,
             }
-            self._publisher = self._bind(zmq.XPUB, bus, "bus", verbose)
+            self._publisher = bind(self._context, zmq.XPUB, bus, "bus", verbose)
             limits: Options = {
                 zmq.SNDHWM: REPLY_HWM,
                 zmq.MAXMSGSIZE: MAX_REQUEST_BYTES,
                 zmq.RCVHWM: RECEIVE_HWM,
                 zmq.ROUTER_MANDATORY: 1,
             }
-            self._router = self._bind(zmq.ROUTER, control, "control", limits)
+            self._router = bind(self._context, zmq.ROUTER, control, "control", limits)
         except BusError:
             self.close()
             raise
         self._poller = zmq.Poller()
-        for each in self._sockets:
+        for each in (self._publisher, self._router):
             self._poller.register(each, zmq.POLLIN)
 
     @property
     def endpoints(self) -> tuple[str, str]:
         """Bus and control as they are, with the port that a `*` became."""
-        bus, control = (each.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") for each in self._sockets)
+        both = (self._publisher, self._router)
+        bus, control = (each.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") for each in both)
         return bus, control
 
     def watch(self, descriptor: int) -> None:
@@ -120,33 +120,7 @@ class Bus:
 
     def close(self) -> None:
         """Closes both sockets; waits `LINGER_MS` at most for the last messages."""
-        for each in self._sockets:
-            each.close()
-        self._context.term()
-
-    def _bind(self, kind: int, endpoint: str, what: str, options: Options) -> zmq.Socket[bytes]:
-        try:
-            check_endpoint(what, endpoint)
-        except ValueError as error:
-            raise BusError(str(error)) from None
-        path = ipc_path(endpoint)
-        if path is not None:
-            _require_free(what, path)
-        socket = self._context.socket(kind)
-        self._sockets.append(socket)
-        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        for option, value in (COMMON | options).items():
-            socket.setsockopt(option, value)
-        try:
-            socket.bind(bindable(endpoint))
-        except zmq.ZMQError as error:
-            in_use = error.errno == zmq.EADDRINUSE
-            raise BusError(
-                _in_use(what, endpoint) if in_use else f"{what}: cannot bind {endpoint}: {error.strerror}"
-            ) from None
-        if path is not None:
-            path.chmod(0o660)
-        return socket
+        self._context.destroy()
 
     def _take_subscriptions(self) -> bool:
         """Whether somebody subscribed. Each arrives as a message; a flood of them delays nothing."""
@@ -157,6 +131,37 @@ class Bus:
             except zmq.Again:
                 break
         return came
+
+
+def bind(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, what: str, options: Options
+) -> zmq.Socket[bytes]:
+    """A socket with these options beside the common ones, listening at `endpoint`.
+
+    Raises:
+        BusError: not loopback or ipc, already in use, or not ours to bind; `what` names it.
+    """
+    try:
+        check_endpoint(what, endpoint)
+    except ValueError as error:
+        raise BusError(str(error)) from None
+    path = ipc_path(endpoint)
+    if path is not None:
+        _require_free(what, path)
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    for option, value in (COMMON | options).items():
+        socket.setsockopt(option, value)
+    try:
+        socket.bind(bindable(endpoint))
+    except zmq.ZMQError as error:
+        in_use = error.errno == zmq.EADDRINUSE
+        raise BusError(
+            _in_use(what, endpoint) if in_use else f"{what}: cannot bind {endpoint}: {error.strerror}"
+        ) from None
+    if path is not None:
+        path.chmod(0o660)
+    return socket
 
 
 def _require_free(what: str, path: Path) -> None:

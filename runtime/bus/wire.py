@@ -20,6 +20,7 @@ from ..provenance import EngineFacts, Provenance, RecipeFacts
 from ..reasons import REASONS
 from ..verdict import Latency, Verdict
 from .fields import BootId, Count, Counts, Id, PartId, Seq, StateNumber, TriggerId, Ulid, Wire
+from .media import MapHeader, ThumbHeader
 from .requests import (
     ControlReply,
     ControlRequest,
@@ -149,6 +150,8 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "state-1": StateMessage,
     "hb-1": Heartbeat,
     "event-1": EventMessage,
+    "map-1": MapHeader,
+    "thumb-1": ThumbHeader,
     "ctl-request-1": ControlRequest,
     "ctl-trigger-args-1": TriggerArgs,
     "ctl-replay-args-1": ReplayArgs,

@@ -17,6 +17,8 @@ import msgspec
 import pytest
 
 from runtime.assembly import assemble
+from runtime.bus.control import Control
+from runtime.bus.media import MapHeader, ThumbHeader
 from runtime.bus.sockets import Bus
 from runtime.bus.wire import EventMessage, EventName, Heartbeat, StateMessage, VerdictMessage
 from runtime.health import FLAGS
@@ -25,6 +27,7 @@ from runtime.state import MOVES, state_name
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
 PARTS = 12
 COMMON = {"line", "station", "boot_id", "t_pub_us"}
+PICTURES = (MapHeader, ThumbHeader)
 
 
 def _client(folder: Path) -> Path:
@@ -181,6 +184,20 @@ def test_a_table_lists_every_field_of_its_message(message: type[msgspec.Struct])
     rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     listed = {field for row in rows for field in re.findall(r"`(\w+)`", row)}
     assert listed == {field.encode_name for field in msgspec.structs.fields(message)} - COMMON
+
+
+def test_the_table_of_pictures_lists_every_field_of_their_headers() -> None:
+    (section,) = re.findall(r"^## Pictures(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    listed = {field for row in rows for field in re.findall(r"`(\w+)`", row)}
+    fields = {field.encode_name for header in PICTURES for field in msgspec.structs.fields(header)}
+    assert listed == fields - COMMON
+
+
+def test_the_page_names_every_verb() -> None:
+    (section,) = re.findall(r"^## Requests(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)
+    desk: Any = None
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(Control(desk, BOOT).verbs)
 
 
 def test_the_page_names_every_flag_of_health_every_verb_s_code_and_every_state_in_use() -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import jsonschema
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.bus import wire
+from runtime.bus.media import map_message, thumb_message
 from runtime.bus.requests import (
     ControlReply,
     ControlRequest,
@@ -40,6 +42,7 @@ from runtime.bus.wire import (
 from runtime.health import Health
 from runtime.ids import new_boot_id, new_ulid
 from runtime.ledger import Counters
+from runtime.prediction import MapToImage, Prediction
 from runtime.provenance import EngineFacts, Provenance, RecipeFacts
 from runtime.terms import Terms, Thresholds
 from runtime.ticket import Ticket
@@ -110,11 +113,14 @@ REPLY = ControlReply(
     id=None, ok=False, code="BAD_REQUEST", state=6, boot_id=new_boot_id(), result={}, detail="no JSON"
 )
 TRIGGER = TriggerArgs(trigger_id=0, part_id=" ~", encoder=LARGEST)
+SEEN = Prediction(0.9, np.zeros((4, 5), np.float32), MapToImage(0, 0, 8, 8))
 EXAMPLES: dict[str, list[tuple[str, msgspec.Struct]]] = {
     "verdict-1": [(str(score), message_of(score)) for score in (0.1, 0.4, 0.9, math.nan, None)],
     "hb-1": [("", BEAT)],
     "state-1": [("", STATE)],
     "event-1": [("", EVENT)],
+    "map-1": [("", map_message(verdict(0.9), SEEN)[0])],
+    "thumb-1": [("", thumb_message(verdict(0.1), np.zeros((1024, 1280), np.uint8))[0])],
     "ctl-request-1": [("", ControlRequest(p="ctl/1", id="a", verb="trigger", args={"trigger_id": 1}))],
     "ctl-trigger-args-1": [("", TRIGGER)],
     "ctl-replay-args-1": [("", ReplayArgs(first=1, last=LARGEST))],
