@@ -2,6 +2,7 @@
 
 from .matrices import finish_matrix, resize_matrix
 from .reference import (
+    Bank,
     anchor_indices,
     distance_map,
     distance_rowsum,
@@ -19,6 +20,7 @@ from .table import FORMS, Form, Kernels, open_kernels
 
 __all__ = [
     "FORMS",
+    "Bank",
     "Form",
     "Kernels",
     "anchor_indices",

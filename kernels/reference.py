@@ -17,6 +17,7 @@ from .regression import neighbour_regression, shift_correlations
 from .resize import preprocess
 
 __all__ = [
+    "Bank",
     "anchor_indices",
     "border_profile",
     "distance_map",
@@ -120,8 +121,23 @@ def select_global(
     return indices.astype(np.int64), mean_row(features[indices])
 
 
+class Bank:
+    """Rows made ready once, to be searched many times: `knn_distance` takes them as it takes rows."""
+
+    def __init__(self, rows: Floats) -> None:
+        """Keeps the rows, (M, C); they must not change afterwards."""
+        self.rows = rows
+        self.centre = mean_row(rows)
+        self.centred: Floats = rows - self.centre
+        self.squares = inner(self.centred, self.centred)
+
+
 def knn_distance(
-    queries: Floats, bank: Floats, k: int, exclude: Indices | None = None
+    queries: Floats,
+    bank: Floats | Bank,
+    k: int,
+    exclude: Indices | None = None,
+    out: tuple[Floats, Indices] | None = None,
 ) -> tuple[Floats, Indices]:
     """Euclidean distance from each query patch to its k nearest bank patches, and which they are.
 
@@ -130,6 +146,7 @@ def knn_distance(
         bank: (M, C), embeddings of normal patches, or of (some of) the same image's own.
         k: number of neighbours, 1 <= k <= M; 1 <= k <= M - 1 where a row is excluded.
         exclude: (N,) the bank row that is the query itself and not its neighbour; -1: none.
+        out: the two results of an earlier call of the same sizes, to be written anew; None: new arrays.
 
     Returns:
         distances: (N, k) in embedding units, ascending.
@@ -141,22 +158,21 @@ def knn_distance(
     Source: PatchCore (Roth et al., CVPR 2022), section 3.3, for the bank; the image as its own is derived.
     Gram form about the bank's mean: float32 cannot tell a distance below about 1e-3 of the norms from 0.
     """
-    check_knn(queries, bank, k, exclude)
-    n, m = len(queries), len(bank)
-    centre = mean_row(bank)
-    bank, queries = bank - centre, queries - centre
-    squares, own_squares = inner(bank, bank), inner(queries, queries)
-    distances = np.empty((n, k), np.result_type(queries, bank))
-    indices = np.empty((n, k), np.int64)
+    bank = bank if isinstance(bank, Bank) else Bank(bank)
+    check_knn(queries, bank.rows, k, exclude)
+    n, m = len(queries), len(bank.rows)
+    queries = queries - bank.centre
+    own_squares = inner(queries, queries)
+    distances, indices = out or (np.empty((n, k), queries.dtype), np.empty((n, k), np.int64))
     step = max(1, _TILE // m)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
-        tile = _squared_distances(queries[rows], own_squares[rows], bank, squares)
+        tile = _squared_distances(queries[rows], own_squares[rows], bank.centred, bank.squares)
         if exclude is not None:
             own = np.flatnonzero(exclude[rows] >= 0)
             tile[own, exclude[rows][own]] = np.inf
         distances[rows], indices[rows] = _smallest(tile, k)
-    return np.sqrt(distances), indices
+    return np.sqrt(distances, out=distances), indices
 
 
 def check_knn(queries: Floats, bank: Floats, k: int, exclude: Indices | None) -> None:
@@ -263,7 +279,7 @@ def _squared_distances(
     first: Floats, first_squares: Floats, second: Floats, second_squares: Floats
 ) -> Floats:
     """(n, m) of |a|^2 + |b|^2 - 2 a.b: one product instead of an (n, m, C) difference."""
-    tile: Floats = first @ (-2 * second.T)
+    tile: Floats = (-2 * first) @ second.T
     tile += second_squares
     tile += first_squares[:, None]
     # Rounding can push a true zero slightly negative.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from . import native, reference
 from .arrays import F32, Indices
@@ -26,6 +26,8 @@ class Kernels:
     select_global: Callable[..., tuple[Indices, F32]]
     neighbour_mean: Callable[..., F32]
     neighbour_regression: Callable[..., F32]
+    Bank: Callable[..., Any]
+    """Rows packed once; `knn_distance` takes them as it takes rows."""
     knn_distance: Callable[..., tuple[F32, Indices]]
     fill_border: Callable[..., F32]
     finish_map: Callable[..., tuple[F32, float]]

@@ -10,11 +10,12 @@ from .distance import distance_map
 from .features import distance_rowsum, neighbour_mean, pool_norm, select_global
 from .finish import fill_border, finish_map
 from .library import Library, libraries, library, using
-from .neighbours import knn_distance
+from .neighbours import Bank, knn_distance, scans
 from .regression import neighbour_regression
 from .resize import preprocess
 
 __all__ = [
+    "Bank",
     "Library",
     "distance_map",
     "distance_rowsum",
@@ -27,6 +28,7 @@ __all__ = [
     "neighbour_regression",
     "pool_norm",
     "preprocess",
+    "scans",
     "select_global",
     "using",
 ]

@@ -68,7 +68,7 @@ void add_distances(const Cells& cells, const float* scores, int64_t row, int64_t
     for (int r = 0; r < TILE_ROWS; ++r) {
         Vec total = {};
         for (int v = 0; v < PANEL_VECS; ++v) {
-            const Vec square = 2 * (load(scores + r * PANEL + v * LANES) + cells.halves[row + r]);
+            const Vec square = 2 * load(scores + r * PANEL + v * LANES);
             Vec distance = square_root(at_least_zero(square));
             const int64_t first = column + v * LANES;
             // A cell is at distance 0 from itself, whatever rounding says; beyond the last there is none.
@@ -96,8 +96,8 @@ void add_pair(const Cells& cells, int64_t row_block, int64_t column_block) {
     for (int j = 0; j < BLOCK; j += PANEL)
         for (int i = 0; i < BLOCK; i += TILE_ROWS) {
             const int64_t row = row_block * BLOCK + i, column = column_block * BLOCK + j;
-            score_tile(cells.tiles + row * cells.c, cells.panels + column * cells.c, cells.halves + column, cells.c,
-                       scores, PANEL, least, LANES);
+            score_tile(cells.tiles + row * cells.c, cells.panels + column * cells.c, cells.halves + row,
+                       cells.halves + column, cells.c, {scores, PANEL, least, LANES});
             add_distances(cells, scores, row, column, row_sums + i, column_sums + j);
         }
 }

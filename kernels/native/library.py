@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
 from ..arrays import F32
@@ -20,6 +21,8 @@ from .stamp import stamp
 
 SETS = {"v4": "AVX-512", "v3": "AVX2", "v2": "SSE4.2", "neon": "NEON"}
 """Library -> what a reader calls its instruction set; best first."""
+
+A = TypeVar("A", bound="NDArray[Any]")
 
 _TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float, "i": ctypes.c_int}
 
@@ -145,15 +148,22 @@ class Kernel:
 _local = threading.local()
 
 
-def scratch(size: int) -> int:
+def aligned(size: int) -> NDArray[np.uint8]:
+    """New memory of that many bytes or more, its address a multiple of 64."""
+    memory = np.empty(size + 64, np.uint8)
+    return memory[-_address(memory) % 64 :]
+
+
+def scratch(size: int, use: str = "work") -> int:
     """Address of at least `size` bytes of this thread's scratch memory, aligned to 64; it only ever grows.
 
-    Its content does not outlive the next kernel call of the thread.
+    Its content does not outlive the thread's next call for the same `use`.
     """
-    memory = getattr(_local, "memory", None)
-    if memory is None or memory.size < size + 64:
-        memory = _local.memory = np.empty(size + 64, np.uint8)
-    return -(-_address(memory) // 64) * 64
+    memory = getattr(_local, use, None)
+    if memory is None or memory.size < size:
+        memory = aligned(size)
+        setattr(_local, use, memory)
+    return _address(memory)
 
 
 def _address(array: np.ndarray[Any, Any]) -> int:
@@ -190,8 +200,17 @@ def result(name: str, shape: tuple[int, ...], out: F32 | None) -> F32:
     Raises:
         ValueError: out has another shape or dtype, or is not contiguous.
     """
-    if out is None:
-        return np.empty(shape, np.float32)
-    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-        raise ValueError(f"{name}: out is {out.dtype} {out.shape}, expected float32 {shape}, contiguous")
+    return np.empty(shape, np.float32) if out is None else fitting(name, out, shape, np.float32)
+
+
+def fitting(name: str, out: A, shape: tuple[int, ...], dtype: npt.DTypeLike) -> A:
+    """`out`, which a kernel is to write into.
+
+    Raises:
+        ValueError: it has another shape or dtype, or is not contiguous.
+    """
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ValueError(
+            f"{name}: out is {out.dtype} {out.shape}, expected {np.dtype(dtype)} {shape}, contiguous"
+        )
     return out

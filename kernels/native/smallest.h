@@ -1,6 +1,7 @@
 // The few smallest of a long row of scores that arrives in pieces: what may be among them is collected, and
 // pruned by bisection when the list is full. Nothing is sorted.
 #pragma once
+#include <algorithm>
 #include <limits>
 
 #include "vec.h"
@@ -11,14 +12,14 @@ constexpr float INF = std::numeric_limits<float>::infinity();
 constexpr float NO_LIMIT = std::numeric_limits<float>::max();
 
 #if defined(__AVX512F__)
-#define GONOGO_MASK(v, limit, sign, name) _mm512_cmp_ps_mask((__m512)(v), _mm512_set1_ps(limit), _CMP_##name##_OQ)
+#define GONOGO_MASK(v, limit, sign, name) _mm512_cmp_ps_mask((__m512)(v), (__m512)(limit), _CMP_##name##_OQ)
 #elif defined(__AVX__)
 #define GONOGO_MASK(v, limit, sign, name) \
-    _mm256_movemask_ps(_mm256_cmp_ps((__m256)(v), _mm256_set1_ps(limit), _CMP_##name##_OQ))
+    _mm256_movemask_ps(_mm256_cmp_ps((__m256)(v), (__m256)(limit), _CMP_##name##_OQ))
 #elif defined(__SSE__)
-#define GONOGO_MASK(v, limit, sign, name) _mm_movemask_ps((__m128)((v)sign splat(limit)))
+#define GONOGO_MASK(v, limit, sign, name) _mm_movemask_ps((__m128)((v)sign(limit)))
 #else
-#define GONOGO_MASK(v, limit, sign, name) mask_of((v)sign splat(limit))
+#define GONOGO_MASK(v, limit, sign, name) mask_of((v)sign(limit))
 template <class Comparison>
 uint32_t mask_of(Comparison lanes) {
     uint32_t bits = 0;
@@ -28,8 +29,9 @@ uint32_t mask_of(Comparison lanes) {
 #endif
 
 // Bit i: lane i is below (at most) the limit; NaN never is.
-inline uint32_t lanes_below(Vec v, float limit) { return GONOGO_MASK(v, limit, <, LT); }
-inline uint32_t lanes_at_most(Vec v, float limit) { return GONOGO_MASK(v, limit, <=, LE); }
+inline uint32_t lanes_below(Vec v, float limit) { return GONOGO_MASK(v, splat(limit), <, LT); }
+inline uint32_t lanes_at_most(Vec v, Vec limits) { return GONOGO_MASK(v, limits, <=, LE); }
+inline uint32_t lanes_at_most(Vec v, float limit) { return lanes_at_most(v, splat(limit)); }
 #undef GONOGO_MASK
 
 // What of a row was collected. A score of at most `limit` may be among the smallest; NaN and +inf never are.
@@ -60,6 +62,16 @@ inline Smallest append(Smallest list, const float* scores, const int32_t* rows, 
     }
 #endif
     return list;
+}
+
+// The same with rows that follow each other from `first` on.
+inline Smallest append(Smallest list, const float* scores, int32_t first, uint32_t chosen) {
+    typedef int32_t Rows __attribute__((vector_size(4 * LANES)));
+    Rows rows;
+    GONOGO_UNROLL
+    for (int i = 0; i < LANES; ++i) rows[i] = i;
+    rows += first;
+    return append(list, scores, (const int32_t*)&rows, chosen);
 }
 
 // How many of `count` values, a multiple of LANES, are at most `limit`.
@@ -139,7 +151,7 @@ inline Smallest prune(Smallest list, int keep) {
             if (--ties < 0) chosen &= ~(equal & -equal);
         list = append(list, list.scores + i, list.rows + i, chosen);
     }
-    list.limit = below;
+    list.limit = std::min(list.limit, below);  // what left the list before was above its limit
     return list;
 }
 

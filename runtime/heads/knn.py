@@ -31,12 +31,10 @@ class HostKnn:
             BundleError: an array is missing or does not fit the network's outputs.
         """
         _check(part, arrays, {spec.name: spec.shape for spec in outputs})
-        self._part, self._bank, self._kernels = part, arrays["bank"], kernels
+        self._part, self._kernels = part, kernels
+        self._bank = kernels.Bank(arrays["bank"])
         self._rows, self._columns = arrays["rows"], arrays["columns"]
         self.map_shape = (self._rows.shape[0], self._columns.shape[0])
-        # About the mean, float32 tells apart what lies close together far from the origin.
-        self._centred = self._bank - self._bank.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._squares = np.einsum("mc,mc->m", self._centred, self._centred)
 
     def bind(self, features: Buffers, anomaly_map: F32, score: F32, mask: F32 | None) -> None:
         """As in `Head`; a cell's weight in the score is the mask's mean around it."""
@@ -44,11 +42,15 @@ class HostKnn:
         self._map, self._score = anomaly_map, score
         cells = self._features[0].shape[1:3]
         self._weights = np.ones(cells, np.float32) if mask is None else resized(mask, cells)
+        found = (self._weights.size, self._part.neighbours)
+        self._found = np.empty(found, np.float32), np.empty(found, np.int64)
 
     def run(self, stream: object | None = None) -> None:
         """As in `Head`."""
         queries = embed([feature[0] for feature in self._features], self._kernels)
-        distances, nearest = self._kernels.knn_distance(queries, self._bank, self._part.neighbours)
+        distances, nearest = self._kernels.knn_distance(
+            queries, self._bank, self._part.neighbours, out=self._found
+        )
         cells = distances.mean(axis=1).reshape(self._weights.shape)
         self._map[...], _ = self._kernels.finish_map([cells], [self._rows], [self._columns])
         judged = (cells * self._weights).ravel()
@@ -61,15 +63,14 @@ class HostKnn:
 
         Close to 1 where the nearest good patch is itself rare, so far from all others.
         """
-        count = min(self._part.support, len(self._bank))
+        rows = self._bank.rows
+        count = min(self._part.support, len(rows))
         if count < 2:
             # Alone, the softmax is 1 and the weight 0: every image would be good.
             return 1.0
-        around = self._squares - 2 * (self._centred @ self._centred[nearest])
-        around[nearest] = -np.inf
-        support = np.argpartition(around, count - 1)[:count]
-        distances = np.linalg.norm(query - self._bank[support], axis=1)
-        own = np.linalg.norm(query - self._bank[nearest])
+        _, around = self._kernels.knn_distance(rows[nearest : nearest + 1], self._bank, count)
+        distances = np.linalg.norm(query - rows[around[0]], axis=1)
+        own = np.linalg.norm(query - rows[nearest])
         greatest = distances.max()
         return float(1 - np.exp(own - greatest) / np.exp(distances - greatest).sum())
 

@@ -19,7 +19,8 @@ KERNEL(distance_rowsum, (const float*, float*, I, I, void*, int));
 KERNEL(select_global, (const float*, const float*, I*, float*, I, I, I, void*, int));
 KERNEL(neighbour_mean, (const float*, const I*, float*, I, I, I, I, void*, int));
 KERNEL(neighbour_regression, (const float*, I, const float*, I, float*, I, I, I, float, float, float, float, void*, int));
-KERNEL(knn_distance, (const float*, const float*, const I*, float*, I*, I, I, I, I, void*, int));
+KERNEL(knn_bank, (const float*, void*, I, I, I, void*, int));
+KERNEL(knn_distance, (const float*, const float*, void*, const I*, float*, I*, I, I, I, I, I, I, void*, int));
 KERNEL(distance_map, (const float*, const float*, float*, I, I, int, void*, int));
 KERNEL(fill_border, (const float*, float*, I, I, I, I, int, void*, int));
 KERNEL(finish_map, (const float* const*, const float* const*, const float* const*, const I*, float*, I, I, I, I, I, int,
@@ -189,8 +190,11 @@ static void knn_distance() {
     Floats distances(n * k);
     std::vector<I> indices(n * k);
     std::vector<double> expected;
-    const I code = gonogo_knn_distance(queries.data(), bank.data(), nullptr, distances.data(), indices.data(), n, m, c,
-                                       k, scratch(), THREADS);
+    void* const packed = std::aligned_alloc(64, 1 << 20);
+    I code = gonogo_knn_bank(bank.data(), packed, m, c, 0, scratch(), THREADS);
+    code |= gonogo_knn_distance(queries.data(), bank.data(), packed, nullptr, distances.data(), indices.data(), n, m, c,
+                                k, 0, 0, scratch(), THREADS);
+    std::free(packed);
     for (I i = 0; i < n; ++i) {
         std::vector<double> all(m);
         for (I j = 0; j < m; ++j) all[j] = distance(&queries[i * c], &bank[j * c], c);

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kernels import anchor_indices, native, reference
 from kernels.arrays import F32, F64, Indices
-from kernels.native import Library
+from kernels.native import Bank, Library, scans
 
 
 def explicit(queries: F32, bank: F32, exclude: Indices | None = None) -> F64:
@@ -48,7 +48,7 @@ def test_neighbours_are_the_nearest(
     bank, queries = (rng.normal(2, 1, (rows, channels)).astype(np.float32) for rows in (m, n))
     exclude = rng.integers(-1, m, n) if m > 1 and data.draw(st.booleans()) else None
     k = data.draw(st.integers(1, min(64, m - (exclude is not None))))
-    found = native.knn_distance(queries, bank, k, exclude, threads)
+    found = native.knn_distance(queries, bank, k, exclude, threads=threads)
     assert_nearest(found, explicit(queries, bank, exclude), k)
 
 
@@ -174,3 +174,114 @@ def test_more_neighbours_than_compiled_for_come_from_the_reference(native_librar
     bank, queries = (rng.normal(0, 1, (n, 6)).astype(np.float32) for n in (150, 10))
     # Float32 Gram form.
     assert_nearest(native.knn_distance(queries, bank, 65), explicit(queries, bank), 65, rtol=1e-5)
+
+
+def ranked(rows: F32, k: int) -> Indices:
+    """The k nearest of each row among all, ties by index; exact for small integers."""
+    squares = np.stack([np.square(rows.astype(np.float64) - row).sum(axis=1) for row in rows])
+    return np.argsort(squares, axis=1, kind="stable")[:, :k]
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n=st.one_of(st.integers(2, 60), st.integers(190, 400)),
+    channels=st.integers(1, 140),
+    spread=st.sampled_from([1e-4, 1e-2, 1.0]),
+    seed=st.integers(0, 9999),
+    data=st.data(),
+)
+def test_every_way_to_the_same_rows_gives_the_same_bits(
+    native_library: Library, n: int, channels: int, spread: float, seed: int, data: st.DataObject
+) -> None:
+    """Scanned in either precision, among themselves or as others, by any number of threads."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, 1, (5, channels))
+    rows = (centres[rng.integers(0, 5, n)] + spread * rng.normal(0, 1, (n, channels))).astype(np.float32)
+    exclude = np.arange(n) if data.draw(st.booleans()) else None
+    k = data.draw(st.integers(1, min(64, n - (exclude is not None))))
+    expected = native.knn_distance(rows.copy(), rows, k, exclude)
+    assert_nearest(expected, explicit(rows, rows, exclude), k, rtol=1e-5)
+    for scan in scans():
+        bank = Bank(rows, scan, threads=2)
+        for queries, threads in ((rows.copy(), 1), (rows, 1), (rows, 2), (rows, 5)):
+            found = native.knn_distance(queries, bank, k, exclude, threads=threads)
+            np.testing.assert_array_equal(found[1], expected[1])
+            np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("channels", [2, 7, 40])
+def test_a_bank_full_of_ties_far_from_the_origin_keeps_their_order(
+    native_library: Library, channels: int
+) -> None:
+    """The scores cannot tell ties from what rounding makes of them: every row is measured."""
+    rows = np.random.default_rng(1).integers(0, 3, (700, channels)).astype(np.float32) + 1000
+    expected = ranked(rows, 20)
+    for scan in scans():
+        for queries in (rows, rows.copy()):
+            np.testing.assert_array_equal(native.knn_distance(queries, Bank(rows, scan), 20)[1], expected)
+
+
+def test_differences_below_the_scan_s_precision_are_told_apart(native_library: Library) -> None:
+    """One step of bfloat16 is 1/128 here: all rows look alike in it."""
+    rng = np.random.default_rng(2)
+    rows = (1.5 + 1e-3 * rng.normal(0, 1, (2500, 24))).astype(np.float32)
+    rows[0] = -3
+    for scan in scans():
+        assert_nearest(
+            native.knn_distance(rows[:50], Bank(rows, scan), 9), explicit(rows[:50], rows), 9, rtol=2e-6
+        )
+
+
+def test_more_rows_than_a_block_are_searched_among_themselves(native_library: Library) -> None:
+    rows = np.random.default_rng(3).normal(0, 1, (4500, 6)).astype(np.float32)
+    rows[4400:] = rows[:100]
+    expected = native.knn_distance(rows.copy(), rows, 5)
+    for scan in scans():
+        for threads in (1, 3):
+            found = native.knn_distance(rows, Bank(rows, scan), 5, threads=threads)
+            np.testing.assert_array_equal(found[1], expected[1])
+            np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_a_constant_image_takes_the_first_cells_in_every_scan(native_library: Library, threads: int) -> None:
+    cells = np.full((1100, 20), 0.3, np.float32)
+    expected = np.array([[j for j in range(31) if j != i][:30] for i in range(1100)])
+    for scan in scans():
+        found = native.knn_distance(cells, Bank(cells, scan), 30, np.arange(1100), threads=threads)
+        assert (found[0] == 0).all()
+        np.testing.assert_array_equal(found[1], expected)
+
+
+def test_a_bank_of_zeros_or_with_a_nan_is_searched_like_its_rows(native_library: Library) -> None:
+    good = np.random.default_rng(4).normal(0, 1, (40, 6)).astype(np.float32)
+    bad = good.copy()
+    bad[7, 2] = np.nan
+    for scan in scans():
+        distances, indices = native.knn_distance(good, Bank(np.zeros((9, 6), np.float32), scan), 3)
+        np.testing.assert_allclose(distances[:, 2], np.linalg.norm(good, axis=1), rtol=1e-6)
+        assert (indices == [0, 1, 2]).all()
+        assert np.isnan(native.knn_distance(bad, Bank(bad, scan), 3)[0]).all()
+
+
+def test_results_are_written_where_the_caller_says(native_library: Library) -> None:
+    rng = np.random.default_rng(5)
+    queries, rows = (rng.normal(0, 1, (n, 8)).astype(np.float32) for n in (30, 90))
+    for kernels in (native, reference):
+        out = np.empty((30, 4), np.float32), np.empty((30, 4), np.int64)
+        found = kernels.knn_distance(queries, kernels.Bank(rows), 4, out=out)
+        assert found[0] is out[0]
+        assert found[1] is out[1]
+        fresh = kernels.knn_distance(queries, rows, 4)
+        np.testing.assert_array_equal(fresh[0], out[0])
+        np.testing.assert_array_equal(fresh[1], out[1])
+    with pytest.raises(ValueError, match=r"out is int64 \(30, 4\), expected float32 \(30, 4\)"):
+        native.knn_distance(queries, rows, 4, out=(out[1], out[1]))  # type: ignore[arg-type]
+
+
+def test_a_scan_that_there_is_not_is_refused(native_library: Library) -> None:
+    assert scans()[-1] == "float32"
+    with pytest.raises(ValueError, match=r"scan is 'int8', expected one of \("):
+        Bank(np.zeros((9, 3), np.float32), "int8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected float32"):
+        Bank(np.zeros((9, 3)))  # type: ignore[arg-type]
