@@ -29,6 +29,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("runtime.verbs.evaluate", "a folder in MVTec layout -> AUROC, AUPRO, F1-max per defect"),
     "bench": ("runtime.verbs.bench", "latency and misses at the camera's cadence, stage by stage"),
     "run": ("runtime.verbs.run", "the station: frames in, one verdict per trigger out over ZeroMQ"),
+    "rejudge": (
+        "runtime.verbs.rejudge",
+        "a recorded lot through another bundle or recipe: what would change",
+    ),
+    "export-lot": ("runtime.verbs.export_lot", "recorded verdicts -> a CSV file and their images"),
     "watch": ("runtime.verbs.watch", "live verdicts of a station in the terminal"),
 }
 """Verb -> (module, one line of help)."""

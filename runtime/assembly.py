@@ -25,6 +25,7 @@ from .sinks.media import MediaSink
 from .source import Source
 from .sources import open_source
 from .station import Station, load_station
+from .store.recorder import Recorder
 from .terms import Terms
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -53,7 +54,8 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
     recipes = FolderRecipes(station, settings, camera, recipe.id)
     if station.media is not None:
         sinks = (*sinks, MediaSink(station.media))
-    return Pipeline(settings, camera.open, first.open_detector, first.warm_up, sinks, recipes)
+    recorder = None if station.store is None else Recorder(station.store, base)
+    return Pipeline(settings, camera.open, first.open_detector, first.warm_up, sinks, recipes, recorder)
 
 
 class Camera:

@@ -15,6 +15,7 @@ FLAGS: dict[str, Level] = {
     "CLOCK": "degraded",
     "CAMERA_QUALITY": "degraded",
     "SINK": "degraded",
+    "STORAGE": "degraded",
     "CAMERA_LOST": "fault",
     "INVALID_STREAK": "fault",
 }
@@ -46,6 +47,8 @@ class HealthWatch:
         self._pressed_us: int | None = None
         self.camera_lost = False
         self.sink_failed = False
+        self.storage_failed = False
+        """Records of verdicts are being lost."""
         self.clock_ok = True
         self.drifting = False
         """Light or focus move away from those of the good images."""
@@ -74,6 +77,7 @@ class HealthWatch:
             not self.clock_ok,
             self.drifting,
             self.sink_failed,
+            self.storage_failed,
             self.camera_lost,
             self._streak >= STREAK,
         )

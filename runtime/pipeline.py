@@ -15,6 +15,7 @@ from .settings import Settings, TriggerMode
 from .sink import Sink
 from .source import Source
 from .state import State
+from .store.recorder import Recorder
 from .threads.capture import Capture
 from .threads.detect import Detect
 from .threads.notes import Links, Shot, Stop
@@ -39,6 +40,7 @@ class Pipeline:
         warm_up: Callable[[Detector], None] | None = None,
         sinks: Sequence[Sink] = (),
         recipes: Recipes | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -46,8 +48,10 @@ class Pipeline:
             warm_up: gets the open detector, before the first trigger is accepted; raises to refuse it.
             sinks: called from the publish thread alone, `close` included.
             recipes: those that may be changed to while it runs; None: none.
+            recorder: keeps every verdict, closed at the end; None: no records are kept.
         """
-        self._settings, self._sinks = settings, tuple(sinks)
+        self._settings, self._recorder = settings, recorder
+        self._sinks = (*sinks, *(() if recorder is None else recorder.sinks))
         self._product = Product(settings.terms, open_detector, warm_up)
         self._recipes = NoRecipes() if recipes is None else recipes
         # One place more than triggers may take: for an order to turn to another recipe or mode.
@@ -161,6 +165,7 @@ class Pipeline:
             self._recipes,
             self._start_detect,
             self._note_ready,
+            self._recorder,
         )
         self._bound.set()
         try:

@@ -18,6 +18,7 @@ from .settings import TriggerMode
 from .sources import SourceConfig
 from .sources.faulty import FaultyConfig
 from .sources.live import LiveConfig
+from .store.config import StoreConfig
 
 IN_HAND = 4
 """Frames in use beside those in the queue: in capture, in detection, at the sinks, and one being filled."""
@@ -55,6 +56,8 @@ class Station(ConfigStruct, frozen=True):
     """CPU threads of the network and of each native kernel, 1..64."""
     head: Form | None = None
     """Kernels around the network: `native` or `reference` (NumPy); absent: native where it was compiled."""
+    store: StoreConfig | None = None
+    """Records of verdicts and images; absent: none are kept."""
     stalls: tuple[Stall, ...] = ()
     """Hangs of the network, on a script: to see what the line sees. They make verdicts INVALID, never OK."""
 

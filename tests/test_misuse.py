@@ -123,6 +123,20 @@ def cut_file(files: Files, name: str) -> Path:
     return path
 
 
+def whole_recipe(files: Files) -> Path:
+    """A recipe that can be used."""
+    path = files.folder / "whole.yaml"
+    path.write_text(f"bundle: {files.bundle}\nthreshold: 1.0\n")
+    return path
+
+
+def damaged_records(files: Files) -> Path:
+    """A day of records that is no database."""
+    path = files.good / "verdicts-20261125.db"
+    path.write_bytes(b"no database" * 500)
+    return path
+
+
 CASES: dict[str, Case] = {
     # What is missing.
     "predict, no bundle": (lambda f: ["predict", f.absent, f.good], lambda f: f.absent),
@@ -149,7 +163,26 @@ CASES: dict[str, Case] = {
     "inspect, no bundle": (lambda f: ["inspect", f.absent], lambda f: f.absent),
     "selftest, no bundle": (lambda f: ["selftest", f.absent], lambda f: f.absent),
     "bench, no bundle": (lambda f: ["bench", f.absent], lambda f: f.absent),
+    "rejudge, no lot": (
+        lambda f: ["rejudge", f.absent, "--recipe", whole_recipe(f)],
+        lambda f: f.absent,
+    ),
+    "rejudge, no recipe": (lambda f: ["rejudge", f.good, "--recipe", f.absent], lambda f: f.absent),
+    "rejudge, no bundle": (
+        lambda f: ["rejudge", f.good, "--recipe", whole_recipe(f), "--bundle", f.absent],
+        lambda f: f.absent,
+    ),
+    "export-lot, no lot": (lambda f: ["export-lot", f.absent, "-o", f.out], lambda f: f.absent),
     # What is empty, or is none.
+    "rejudge, a folder without records": (
+        lambda f: ["rejudge", f.good, "--recipe", whole_recipe(f)],
+        lambda f: f.good,
+    ),
+    "export-lot, a folder without records": (
+        lambda f: ["export-lot", f.good, "-o", f.out],
+        lambda f: f.good,
+    ),
+    "export-lot, an image": (lambda f: ["export-lot", f.cut, "-o", f.out], lambda f: f.cut),
     "predict, empty folder": (lambda f: ["predict", f.bundle, f.empty], lambda f: f.empty),
     "predict, empty bundle": (lambda f: ["predict", f.empty, f.good], lambda f: f.empty),
     "evaluate, empty set": (lambda f: ["evaluate", f.bundle, f.empty], lambda f: f.empty),
@@ -179,6 +212,11 @@ CASES: dict[str, Case] = {
     "inspect, cut-off network": (
         lambda f: ["inspect", f.out / "bundle"],
         lambda f: cut_file(f, "network.onnx"),
+    ),
+    "export-lot, damaged records": (lambda f: ["export-lot", f.good, "-o", f.out], damaged_records),
+    "rejudge, damaged records": (
+        lambda f: ["rejudge", f.good, "--recipe", whole_recipe(f)],
+        damaged_records,
     ),
     "selftest, cut-off manifest": (
         lambda f: ["selftest", f.out / "bundle"],

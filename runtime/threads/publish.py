@@ -14,6 +14,7 @@ from ..product import Product, Recipes
 from ..settings import Settings
 from ..sink import Sink, Sinks
 from ..state import RUNNING, State
+from ..store.recorder import Recorder
 from ..ticket import now_us
 from .clerk import Clerk
 from .desk import StationDesk
@@ -56,11 +57,13 @@ class Publish:
         recipes: Recipes,
         start_detect: StartDetect,
         on_ready: Callable[[], None],
+        recorder: Recorder | None = None,
     ) -> None:
         """`product` is what the station begins with."""
         self._settings, self._bus, self._links, self._on_ready = settings, bus, links, on_ready
         self._ledger = Ledger()
-        self._reporter = Reporter(bus, self._ledger, product.terms)
+        self._reporter = Reporter(bus, self._ledger, product.terms, recorder)
+        self._recorder = recorder
         self._sinks = Sinks(sinks, lambda what: self._reporter.event("sink_failed", "error", what))
         self._clerk = Clerk(self._ledger, self._reporter, self._sinks)
         self._starting, self._alive = {"capture"}, {"capture"}
@@ -134,6 +137,8 @@ class Publish:
         if self.state is not State.ERROR:
             self._reporter.move(State.ERROR if self._alive else State.HALTED, "STOPPED")
         self._sinks.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     # What the clock brings.
 
@@ -159,6 +164,7 @@ class Publish:
         free = self.state is State.CONTINUOUS_EXECUTION
         self._reporter.health.silent = free and age_us is not None and age_us > SILENCE_US
         self._reporter.health.sink_failed = self._sinks.failed
+        self._reporter.health.storage_failed = self._recorder is not None and self._recorder.failed
         self._reporter.heartbeat(self._lanes.depth)
 
     # What the other threads tell.

@@ -12,12 +12,23 @@ import msgspec
 
 from ..bus.ring import Ring
 from ..bus.sockets import Bus
-from ..bus.wire import EventMessage, EventName, Heartbeat, Kind, StateMessage, encode, to_message, topic
+from ..bus.wire import (
+    EventMessage,
+    EventName,
+    Heartbeat,
+    Kind,
+    StateMessage,
+    VerdictMessage,
+    encode,
+    to_message,
+    topic,
+)
 from ..health import HealthWatch
 from ..ledger import Ledger
 from ..quality import WARN_SIGMAS
 from ..reasons import REASONS
 from ..state import State, check_move
+from ..store.recorder import Recorder
 from ..terms import Terms
 from ..ticket import Ticket, now_us
 from ..verdict import FrameFacts, Judgement, Latency, Outcome, Verdict
@@ -35,14 +46,15 @@ CLOCK_MEMORY_US = 60_000_000
 class Reporter:
     """Everything that one boot of a station says on the bus."""
 
-    def __init__(self, bus: Bus, ledger: Ledger, terms: Terms) -> None:
+    def __init__(self, bus: Bus, ledger: Ledger, terms: Terms, recorder: Recorder | None = None) -> None:
+        """`recorder` gets every verdict before it goes out; None: no records are kept."""
         self.state = State.PREOPERATIONAL
         self.health = HealthWatch(terms.provenance.simulated)
         self.seq = 0
         self.ring = Ring()
         self.terms = terms
         """Those of the recipe in force, for heartbeat and status; a verdict has those of its ticket."""
-        self._bus, self._ledger = bus, ledger
+        self._bus, self._ledger, self._recorder = bus, ledger, recorder
         self._started_us = now_us()
         self._headrooms_us: deque[int] = deque(maxlen=RECENT)
         self._last_frame_us: int | None = None
@@ -96,7 +108,8 @@ class Reporter:
             clock_ok=self._clock.ok(now),
             health=self.health.at(now),
         )
-        payload = self._send("verdict", to_message(verdict, self._ledger.counters))
+        payload = self._record(to_message(verdict, self._ledger.counters), ticket.deadline_us - now)
+        self._bus.publish(self._topics["verdict"], payload)
         self.ring.add(self.seq, ticket.result_id, payload)
         self._headrooms_us.append(verdict.deadline_us - lat_us.total)
         return verdict
@@ -178,6 +191,14 @@ class Reporter:
             "boot_id": source.boot_id,
             "t_pub_us": time.time_ns() // 1000,
         }
+
+    def _record(self, message: VerdictMessage, left_us: int) -> bytes:
+        """The verdict as it goes out, its row stored first where that does not take too long."""
+        if self._recorder is None:
+            return encode(message)
+        payload = encode(msgspec.structs.replace(message, stored="yes"))
+        stored = self._recorder.save(message, payload, left_us)
+        return payload if stored == "yes" else encode(msgspec.structs.replace(message, stored=stored))
 
     def _send(self, kind: Kind, message: msgspec.Struct) -> bytes:
         payload = encode(message)

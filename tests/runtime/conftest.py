@@ -18,6 +18,7 @@ from runtime.scripted import scripted_terms
 from runtime.settings import Settings
 from runtime.sink import Sink
 from runtime.source import Source
+from runtime.store.recorder import Recorder
 
 T = TypeVar("T")
 Launch = Callable[..., tuple[Pipeline, Witness]]
@@ -49,13 +50,14 @@ def launch(settings: Settings) -> Iterator[Launch]:
         open_detector: Callable[[], Detector],
         sinks: Sequence[Sink] = (),
         recipes: Recipes | None = None,
+        recorder: Recorder | None = None,
         **changes: object,
     ) -> tuple[Pipeline, Witness]:
         heard = threading.Event()
         changed = replace(settings, **changes)  # type: ignore[arg-type]
         # Nothing opens, and nothing can fail, before the witness listens.
         open_both = _after(heard, open_source), _after(heard, open_detector)
-        pipeline = Pipeline(changed, *open_both, None, sinks, recipes)
+        pipeline = Pipeline(changed, *open_both, None, sinks, recipes, recorder)
         pipeline.start()
         witness = Witness(*pipeline.endpoints)
         running.append((pipeline, witness))

@@ -65,6 +65,7 @@ def test_the_level_is_that_of_the_worst_flag() -> None:
 def test_every_flag_can_be_raised() -> None:
     watch = HealthWatch(simulated=True)
     watch.camera_lost = watch.sink_failed = watch.silent = watch.drifting = True
+    watch.storage_failed = True
     watch.clock_ok = False
     watch.pressed(0)
     for _ in range(STREAK):

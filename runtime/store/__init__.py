@@ -1,0 +1,1 @@
+"""What is kept of every part: verdicts in SQLite, images in a ring of files."""
