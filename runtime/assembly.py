@@ -55,7 +55,17 @@ def assemble_station(station: Station, base: Path, sinks: Sequence[Sink] = ()) -
     if station.media is not None:
         sinks = (*sinks, MediaSink(station.media))
     recorder = None if station.store is None else Recorder(station.store, base)
-    return Pipeline(settings, camera.open, first.open_detector, first.warm_up, sinks, recipes, recorder)
+    metrics = None
+    if station.metrics_port is not None:
+        from .sinks.prometheus import MetricsSink
+
+        metrics = MetricsSink(station.metrics_port)
+        sinks = (*sinks, metrics)
+    openers = camera.open, first.open_detector, first.warm_up
+    pipeline = Pipeline(settings, *openers, sinks, recipes, recorder)
+    if metrics is not None:
+        metrics.watch(pipeline)
+    return pipeline
 
 
 class Camera:

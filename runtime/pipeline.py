@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -127,6 +128,31 @@ class Pipeline:
     def state(self) -> State:
         """State now."""
         return State.PREOPERATIONAL if self._publish is None else self._publish.state
+
+    @property
+    def queue_depth(self) -> int:
+        """Frames that wait for detection."""
+        return 0 if self._publish is None else self._publish.queue_depth
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of the station's health."""
+        return () if self._publish is None else self._publish.flags
+
+    @property
+    def frame_age_s(self) -> float:
+        """How long ago the last frame came, s; NaN before the first."""
+        return math.nan if self._publish is None else self._publish.frame_age_s
+
+    @property
+    def records_waiting(self) -> int:
+        """Records that are not on the disk yet."""
+        return 0 if self._recorder is None else self._recorder.journal.waiting
+
+    @property
+    def records_lost(self) -> int:
+        """Records that nobody will find."""
+        return 0 if self._recorder is None else self._recorder.journal.lost
 
     @property
     def trigger(self) -> TriggerMode:

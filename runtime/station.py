@@ -50,6 +50,8 @@ class Station(ConfigStruct, frozen=True):
     """Where requests go in; loopback TCP or ipc."""
     media: str | None = None
     """Where maps and thumbnails come out, for people to look at; absent: nowhere."""
+    metrics_port: int | None = None
+    """Prometheus metrics on http://127.0.0.1:PORT/metrics, 0..65535; 0: any free port; absent: none."""
     backend: str = "onnxruntime"
     """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
@@ -67,6 +69,8 @@ class Station(ConfigStruct, frozen=True):
         check_id("camera_id", self.camera)
         for what in ("bus", "control"):
             check_endpoint(what, getattr(self, what))
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ValueError(f"metrics_port is {self.metrics_port}; expected 0..65535")
         if self.media is not None:
             check_endpoint("media", self.media)
         if self.bus == self.control and not self.bus.endswith((":*", ":0")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from ..bus.control import Control
@@ -88,6 +89,22 @@ class Publish:
     def state(self) -> State:
         """State now."""
         return self._reporter.state
+
+    @property
+    def queue_depth(self) -> int:
+        """Frames that wait for detection."""
+        return self._lanes.depth
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of health, now."""
+        return self._reporter.health.at(now_us()).flags
+
+    @property
+    def frame_age_s(self) -> float:
+        """How long ago the last frame came, s; NaN before the first."""
+        age_us = self._reporter.frame_age_us(now_us())
+        return math.nan if age_us is None else age_us / 1e6
 
     @property
     def hung(self) -> tuple[str, ...]:
