@@ -7,14 +7,14 @@ GPU or a driver: a launch is plain data.
 from .bands import Bands, bands
 from .distance_map import distance_map
 from .distance_rowsum import RowsumScale, distance_rowsum, rowsum_scratch
-from .finish_map import ErrorMap, finish_map
+from .finish_map import ErrorMap, finish_map, finish_scratch
 from .knn_distance import MOST_NEIGHBOURS, KnnScale, knn_distance, knn_scratch
 from .launch import SOURCES, Launch
 from .neighbour_regression import RegressionScale, neighbour_regression
 from .pattern import pattern
 from .pool_norm import PoolScale, pool, pool_norm, pool_norm_scratch
 from .preprocess import normalisation, preprocess
-from .score_map import score_map, score_map_scratch
+from .score_map import Judge, score_map, score_scratch
 from .select_global import SelectScale, select_global
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "SOURCES",
     "Bands",
     "ErrorMap",
+    "Judge",
     "KnnScale",
     "Launch",
     "PoolScale",
@@ -32,6 +33,7 @@ __all__ = [
     "distance_map",
     "distance_rowsum",
     "finish_map",
+    "finish_scratch",
     "knn_distance",
     "knn_scratch",
     "neighbour_regression",
@@ -43,6 +45,6 @@ __all__ = [
     "preprocess",
     "rowsum_scratch",
     "score_map",
-    "score_map_scratch",
+    "score_scratch",
     "select_global",
 ]

@@ -1,9 +1,11 @@
 // Anomaly map from the cell errors of one or two scales: border filled, each scale A_h M A_w^T, fused cell by cell.
-// Reference: kernels/finish.py, fill_border and finish_map; the score is in score_map.cu.
+// Reference: kernels/finish.py, fill_border and finish_map; scores other than the maximum are in score_map.cu.
 // errors (rows, columns) f32: the inner cells of a grid that is larger by ring - cut cells per side; of them `cut`
 // per side are overwritten, so that a ring of `ring` is. map (height, width) f32; row-major, sums in f32.
 // A_h and A_w as bands (kernels/cuda/bands.py). One value that is no finite number makes the whole map NaN.
-// More than two scales: further launches with `begun`, which fuse into the map that is there.
+// More than two scales: further launches with `begun`, which fuse into the map that is there. Where `score` (1,) is
+// not null it becomes the greatest cell of the map times mask (height, width), which may be null: each block leaves
+// its greatest in `partials`, the last one takes the greatest of those. counter is 0 between launches.
 //
 // Everything but the map is a few kilobytes: what counts is one launch instead of six. A block makes TILE_H x TILE_W
 // cells of the map; it needs the least error (each block finds it again: cheaper than to wait for another launch), a
@@ -66,6 +68,20 @@ INLINE void survey(const Scale& s, float& least, float& poison) {
     }
 }
 
+// NaN is greater than every number: it must not get lost.
+INLINE float greater(float a, float b) { return a > b || a != a ? a : b; }
+
+// The greatest of all threads of the block.
+INLINE float greatest(float own) {
+    SHARED(float, found, [THREADS / 32]);
+    for (int step = 16; step > 0; step /= 2) own = greater(own, __shfl_xor_sync(WARP, own, step));
+    __syncthreads();  // who still reads the last call's results
+    if (threadIdx.x % 32 == 0) found[threadIdx.x / 32] = own;
+    __syncthreads();
+    for (int i = 0; i < THREADS / 32; ++i) own = greater(own, found[i]);
+    return own;
+}
+
 // This thread's cells of the tile: `tile` = A_h M A_w^T there. `strip` holds TILE_H rows as wide as the grid.
 INLINE void enlarge(const Scale& s, int fill, int height, int width, float* strip, float (&tile)[PER_THREAD]) {
     float least, poison;
@@ -100,7 +116,7 @@ finish_map(const float* errors_0, int rows_0, int columns_0, int cut_0, int ring
            int column_taps_0, const float* errors_1, int rows_1, int columns_1, int cut_1, int ring_1,
            const int* row_first_1, const float* row_weights_1, int row_taps_1, const int* column_first_1,
            const float* column_weights_1, int column_taps_1, float* map, int height, int width, int fill, int fusion,
-           int begun, float factor) {
+           int begun, float factor, const float* mask, float* partials, unsigned* counter, float* score) {
     SHARED_DYNAMIC(float, strip);
     float fused[PER_THREAD], next[PER_THREAD];
     enlarge({errors_0, rows_0, columns_0, cut_0, ring_0, {row_first_0, row_weights_0, row_taps_0},
@@ -110,12 +126,22 @@ finish_map(const float* errors_0, int rows_0, int columns_0, int cut_0, int ring
                  {column_first_1, column_weights_1, column_taps_1}}, fill, height, width, strip, next);
         for (int k = 0; k < PER_THREAD; ++k) fused[k] = fusion == PRODUCT ? fused[k] * next[k] : fused[k] + next[k];
     }
+    float most = __int_as_float(0xff800000);
     for (int k = 0; k < PER_THREAD; ++k) {
         const int y = blockIdx.y * TILE_H + (threadIdx.x + k * THREADS) / TILE_W;
         const int x = blockIdx.x * TILE_W + threadIdx.x % TILE_W;
         if (y >= height || x >= width) continue;
-        float* const to = map + (long long)y * width + x;
-        if (begun) fused[k] = fusion == PRODUCT ? *to * fused[k] : *to + fused[k];
-        *to = fused[k] * factor;
+        const int at = y * width + x;
+        if (begun) fused[k] = fusion == PRODUCT ? map[at] * fused[k] : map[at] + fused[k];
+        map[at] = fused[k] * factor;
+        if (score) most = greater(most, mask ? map[at] * mask[at] : map[at]);
     }
+    if (!score) return;
+    most = greatest(most);
+    const int blocks = gridDim.x * gridDim.y;
+    if (threadIdx.x == 0) partials[blockIdx.y * gridDim.x + blockIdx.x] = most;
+    if (!is_last_block(counter, blocks)) return;
+    for (int i = threadIdx.x; i < blocks; i += THREADS) most = greater(most, __ldcg(partials + i));
+    most = greatest(most);
+    if (threadIdx.x == 0) *score = most;
 }

@@ -1,13 +1,15 @@
 // Image score of an anomaly map: its maximum, the mean of its greatest cells, or their standard deviation.
 // Reference: kernels/finish.py, _score and border_profile.
-// map, mask (height, width) f32, mask may be null; score (1,) f32; medians (1 + height + width,) f32 is scratch.
+// map, mask (height, width) f32, mask may be null; score (1,) f32. Scratch: medians (1 + height + width,) f32, null
+// where no profile is wanted, and one counter, 0 between launches.
 // NaN in a cell is NaN in the score.
 //
-// Two launches: line_medians, where the border profile is wanted, with one block for the whole map and one for each
-// line that the profile reaches; then score_map, one block: a map of 256 x 256 lies in the L2 cache, and reading it
-// five times by one block takes less than launches that share the work. Cells of a rank are found digit by digit,
-// 8 bits of the value's bits at a time, which keep the order of the floats. The counts are integers: no matter in
-// which order they are added. Each lane counts in a column of its own, so that equal digits do not queue.
+// One launch. Where the border profile is wanted, a block finds the median of the whole map and one each that of a
+// line which the profile reaches; the last of them to finish goes on to the score, alone without a profile. A map of
+// 256 x 256 lies in the L2 cache, and reading it five times by one block takes less than launches that share the
+// work. Cells of a rank are found digit by digit, 8 bits of the value's bits at a time, which keep the order of the
+// floats. The counts are integers: no matter in which order they are added. Each lane counts in a column of its own,
+// so that equal digits do not queue.
 #include "device.cuh"
 
 constexpr int THREADS = 1024;  // at most
@@ -28,12 +30,15 @@ struct Rank {
     int below;     // how many keys are less
 };
 
+// The shared memory of `ranked`.
+struct Ranking {
+    int counts[DIGITS * LANES], totals[DIGITS], chosen[2];
+};
+
 // By all threads of a block; `value(i)` gives number i of n.
 template <class Value>
-INLINE Rank ranked(const Value& value, int n, int k) {
-    SHARED(int, counts, [DIGITS * LANES]);
-    SHARED(int, totals, [DIGITS]);
-    SHARED(int, chosen, [2]);
+INLINE Rank ranked(Ranking& memory, const Value& value, int n, int k) {
+    int *const counts = memory.counts, *const totals = memory.totals, *const chosen = memory.chosen;
     const int thread = threadIdx.x, lane = thread % LANES;
     unsigned key = 0, decided = 0;
     int below = 0;
@@ -94,8 +99,8 @@ INLINE float joined(float own, float (*join)(float, float)) {
 }
 
 template <class Value>
-INLINE float median(const Value& value, int n) {
-    const Rank upper = ranked(value, n, n / 2);
+INLINE float median(Ranking& memory, const Value& value, int n) {
+    const Rank upper = ranked(memory, value, n, n / 2);
     if (n % 2 == 1 || upper.below < n / 2) return value_of(upper.key);
     float lower = value_of(0x007fffffu);  // minus infinity
     for (int i = threadIdx.x; i < n; i += blockDim.x) {
@@ -106,8 +111,8 @@ INLINE float median(const Value& value, int n) {
 }
 
 // Block 0: the whole map. Then 2 * outer_rows blocks for the rows at either end, and 2 * outer_columns.
-extern "C" __global__ void __launch_bounds__(THREADS)
-line_medians(const float* map, float* medians, int height, int width, int outer_rows, int outer_columns) {
+INLINE void line_median(Ranking& memory, const float* map, float* medians, int height, int width, int outer_rows,
+                        int outer_columns) {
     int line = (int)blockIdx.x - 1, n = height * width, first = 0, step = 1, at = 0;
     if (line >= 2 * outer_rows) {
         line -= 2 * outer_rows;
@@ -117,7 +122,7 @@ line_medians(const float* map, float* medians, int height, int width, int outer_
         const int y = line < outer_rows ? line : height - 2 * outer_rows + line;
         n = width, first = y * width, at = 1 + y;
     }
-    const float result = median([&](int i) { return map[first + i * step]; }, n);
+    const float result = median(memory, [&](int i) { return map[first + i * step]; }, n);
     if (threadIdx.x == 0) medians[at] = result;
 }
 
@@ -133,23 +138,30 @@ INLINE void profile(const float* medians, float centre, int n, float* factors) {
         float sum = 0;
         // Only lines within the reach, and their neighbours, have a median.
         for (int k = i - SMOOTH; share > 0 && k <= i + SMOOTH; ++k) {
-            const float ratio = medians[min(max(k, 0), n - 1)] / centre;
+            const float ratio = __ldcg(medians + min(max(k, 0), n - 1)) / centre;
             sum += ratio < 1 ? 1 : ratio;  // NaN stays
         }
         factors[i] = share > 0 ? 1 + share * (sum / (2 * SMOOTH + 1) - 1) : 1;
     }
 }
 
-// medians is null where no profile is wanted; `count` cells are averaged by MEAN_TOP.
+// `count` cells are averaged by MEAN_TOP.
 extern "C" __global__ void __launch_bounds__(THREADS)
-score_map(const float* map, const float* mask, const float* medians, float* score, int height, int width, int kind,
-          int count) {
+score_map(const float* map, const float* mask, float* medians, unsigned* counter, float* score, int height, int width,
+          int outer_rows, int outer_columns, int kind, int count) {
+    SHARED(Ranking, memory, );
     SHARED_DYNAMIC(float, factors);  // height + width, where there is a profile
     const int n = height * width;
-    const bool flatten = medians && !(medians[0] <= 0);
+    float centre = 0;
+    if (medians) {
+        line_median(memory, map, medians, height, width, outer_rows, outer_columns);
+        if (!is_last_block(counter, gridDim.x)) return;
+        centre = __ldcg(medians);
+    }
+    const bool flatten = medians && !(centre <= 0);
     if (flatten) {
-        profile(medians + 1, medians[0], height, factors);
-        profile(medians + 1 + height, medians[0], width, factors + height);
+        profile(medians + 1, centre, height, factors);
+        profile(medians + 1 + height, centre, width, factors + height);
         __syncthreads();
     }
     const auto judged = [&](int i) {
@@ -172,7 +184,7 @@ score_map(const float* map, const float* mask, const float* medians, float* scor
         for (int i = threadIdx.x; i < n; i += blockDim.x) squares += (judged(i) - mean) * (judged(i) - mean);
         result = sqrtf(joined(squares, add) / (float)n);
     } else if (kind == MEAN_TOP) {
-        const Rank bound = ranked(judged, n, n - count);
+        const Rank bound = ranked(memory, judged, n, n - count);
         float above = 0;
         int more = 0;
         for (int i = threadIdx.x; i < n; i += blockDim.x) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..finish import SCORES, top_count
@@ -12,43 +13,38 @@ _REACH, _SMOOTH = 0.125, 2
 _MOST = 1024
 
 
-def score_map_scratch(shape: tuple[int, int]) -> int:
-    """How many float32 numbers `score_map` needs for a map (H, W)."""
+@dataclass(frozen=True)
+class Judge:
+    """How a map (H, W) becomes a score, as `kernels.finish_map` has it, on memory of the GPU."""
+
+    score: Any
+    """(1,) float32, written."""
+    scratch: Any
+    """float32 numbers, see `score_scratch` or, with `finish_map`, `finish_scratch`."""
+    counter: Any
+    """One 32-bit integer that is 0 before the first launch, and again after each."""
+    mask: Any = None
+    """(H, W) float32, 0..1; None is 1 everywhere."""
+    kind: Literal["max", "mean_top", "std"] = "max"
+    top: float = 0.01
+    profile: bool = False
+
+
+def score_scratch(shape: tuple[int, int]) -> int:
+    """How many float32 numbers of scratch `score_map` needs for a map (H, W)."""
+    # A median for each line and one for the map.
     return 1 + shape[0] + shape[1]
 
 
-def score_map(
-    anomaly_map: Any,
-    mask: Any,
-    score: Any,
-    medians: Any,
-    shape: tuple[int, int],
-    kind: Literal["max", "mean_top", "std"] = "max",
-    top: float = 0.01,
-    profile: bool = False,
-) -> list[Launch]:
-    """As the score of `kernels.finish_map` on memory of the GPU.
-
-    Args:
-        anomaly_map: (H, W) float32.
-        mask: (H, W) float32, or None.
-        score: (1,) float32, written.
-        medians: scratch, see `score_map_scratch`; not used without a profile.
-        shape: (H, W).
-    """
+def score_map(anomaly_map: Any, shape: tuple[int, int], judge: Judge) -> Launch:
+    """The score of a map (H, W) float32."""
     height, width = shape
     block = (min(_MOST, max(256, -(-height * width // 64) // 32 * 32)), 1, 1)
-    how = (SCORES.index(kind), top_count(top, height * width))
-    args = (anomaly_map, mask, medians if profile else None, score, height, width, *how)
-    last = Launch("score_map", "score_map", (1, 1, 1), block, args, 4 * (height + width) if profile else 0)
-    if not profile:
-        return [last]
-    outer = (_outer(height), _outer(width))
-    grid = (1 + 2 * sum(outer), 1, 1)
-    return [
-        Launch("score_map", "line_medians", grid, block, (anomaly_map, medians, height, width, *outer)),
-        last,
-    ]
+    how = (SCORES.index(judge.kind), top_count(judge.top, height * width))
+    outer = (_outer(height), _outer(width)) if judge.profile else (0, 0)
+    medians, shared = (judge.scratch, 4 * (height + width)) if judge.profile else (None, 0)
+    args = (anomaly_map, judge.mask, medians, judge.counter, judge.score, height, width, *outer, *how)
+    return Launch("score_map", "score_map", (1 + 2 * sum(outer), 1, 1), block, args, shared)
 
 
 def _outer(n: int) -> int:

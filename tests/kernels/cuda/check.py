@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.kernels.cuda.case import case_of
-from tests.kernels.cuda.host import COMPILER, ROOT, HostError, compiled, run_on_host
+from tests.kernels.cuda.host import COMPILER, ROOT, HostError, run_on_host
 
 SEEDS = (0, 1, 2)
 """0 is the plain order; of the drawn ones two find what a missing barrier breaks."""
@@ -28,10 +28,9 @@ def check(kernel: str, source: Path, sanitize: bool) -> str:
     """What is wrong with a source; empty where nothing is."""
     case = case_of(kernel)
     try:
-        program = compiled(source, sanitize)
         for given in case.inputs:
             for seed in SEEDS[:1] if sanitize else SEEDS:
-                case.check(given, partial(run_on_host, seed=seed, program=program))
+                case.check(given, partial(run_on_host, seed=seed, source=source, sanitize=sanitize))
     except (AssertionError, HostError) as error:
         return str(error) or repr(error)
     return ""

@@ -70,7 +70,7 @@ struct Fiber {
     Lane lane;
 };
 
-constexpr size_t STACK = 256 << 10;
+constexpr size_t STACK = 256 << 10, STATIC_SHARED = 48 << 10;
 
 std::vector<Fiber> fibers;
 std::vector<std::pair<void*, size_t>> variables;  // shared memory by key
@@ -227,6 +227,12 @@ void* shared_variable(int key, size_t size) {
     if (variables.size() <= (size_t)key) variables.resize(key + 1);
     auto& [memory, length] = variables[key];
     if (!memory) {
+        size_t sum = size;
+        for (auto& other : variables) sum += other.second;
+        if (sum > STATIC_SHARED) {
+            fail("shared arrays of %zu bytes; a kernel's own may have 48 KiB", sum);
+            leave();
+        }
         memory = malloc(size);
         memset(memory, 0xff, length = size);
     }

@@ -163,8 +163,9 @@ void call(void (*kernel)(A...), void** arguments) {
     extern "C" const char* name##_parameters() { return host::letters(name); }          \
     extern "C" void name##_thread(void** arguments) { host::call(name, arguments); }
 
-#define SHARED(type, name, ...) \
-    type(&name) __VA_ARGS__ = *(type(*) __VA_ARGS__)host::shared_variable(__COUNTER__, sizeof(type __VA_ARGS__))
+#define SHARED(type, name, ...)    \
+    typedef type name##_t __VA_ARGS__; \
+    name##_t& name = *(name##_t*)host::shared_variable(__COUNTER__, sizeof(name##_t))
 #define SHARED_DYNAMIC(type, name) type* const name = (type*)host::shared_dynamic()
 
 #define __syncthreads() host::barrier(__LINE__)

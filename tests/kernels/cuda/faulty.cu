@@ -82,6 +82,14 @@ extern "C" __global__ void reversed(const float* in, float* out, int with_barrie
     out[blockIdx.x * n + i] = tile[n - 1 - i];
 }
 
+extern "C" __global__ void too_much_shared(int* out) {
+    SHARED(int, first, [12000]);
+    SHARED(int, second, [300]);
+    first[threadIdx.x] = second[threadIdx.x] = 1;
+    __syncwarp();
+    out[threadIdx.x] = first[threadIdx.x] + second[threadIdx.x];
+}
+
 extern "C" __global__ void half_a_barrier(int* out) {
     if (threadIdx.x < 32) __syncthreads();
     out[threadIdx.x] = 1;

@@ -122,14 +122,23 @@ def _value(entry: str, letter: str, argument: Any) -> Any:
     return _SCALARS[letter][1](argument)
 
 
-def run_on_host(launches: Launch | Sequence[Launch], seed: int = 0, program: Program | None = None) -> None:
-    """Runs launches one after another; `program` in place of the source that they name.
+def run_on_host(
+    launches: Launch | Sequence[Launch], seed: int = 0, source: Path | None = None, sanitize: bool = False
+) -> None:
+    """Runs launches one after another.
+
+    Args:
+        seed: of the order of threads and blocks; 0 is the plain order.
+        source: takes the place of the kernel of the same name.
+        sanitize: see `compiled`.
 
     Raises:
-        HostError: see `Program.run`.
+        HostError: see `Program.run` and `compiled`.
     """
     for launch in [launches] if isinstance(launches, Launch) else launches:
-        (program or compiled(SOURCES / f"{launch.source}.cu")).run(launch, seed)
+        named = SOURCES / f"{launch.source}.cu"
+        path = source if source is not None and source.stem == launch.source else named
+        compiled(path, sanitize).run(launch, seed)
 
 
 def poisoned(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

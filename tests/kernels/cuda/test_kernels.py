@@ -43,7 +43,9 @@ def test_every_mutation_is_killed(kernel: str, tmp_path: Path, killed: dict[str,
     mutations = case_of(kernel).mutations
     assert len(mutations) >= 3
     source = (SOURCES / f"{kernel}.cu").read_text("utf-8")
-    paths = [_mutated(source, mutation, tmp_path / f"{i}.cu") for i, mutation in enumerate(mutations)]
+    paths = [tmp_path / str(i) / f"{kernel}.cu" for i in range(len(mutations))]
+    for mutation, path in zip(mutations, paths, strict=True):
+        _write_mutated(source, mutation, path)
     with ThreadPoolExecutor(2) as pool:
         noticed = list(pool.map(lambda path: _is_killed(kernel, path), paths))
     killed[kernel] = (sum(noticed), len(noticed))
@@ -51,10 +53,10 @@ def test_every_mutation_is_killed(kernel: str, tmp_path: Path, killed: dict[str,
     assert survivors == []
 
 
-def _mutated(source: str, mutation: Mutation, path: Path) -> Path:
+def _write_mutated(source: str, mutation: Mutation, path: Path) -> None:
     assert source.count(mutation.old) == 1, f"{mutation.what}: {mutation.old!r} is not in the source once"
+    path.parent.mkdir()
     path.write_text(source.replace(mutation.old, mutation.new), "utf-8")
-    return path
 
 
 def _is_killed(kernel: str, path: Path) -> bool:

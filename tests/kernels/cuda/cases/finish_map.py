@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels import fill_border, finish_matrix
-from kernels.cuda import ErrorMap, bands, finish_map
+from kernels.cuda import ErrorMap, Judge, bands, finish_map, finish_scratch
 from tests.kernels.cuda.case import Case, Mutation, Run, no_barrier
 from tests.kernels.cuda.host import poisoned
 
@@ -47,7 +47,17 @@ def check(given: Given, run: Run) -> None:
             filled = fill_border(errors.astype(np.float64), grid, ring, fill)
             expected.append(down.astype(np.float64) @ filled @ across.astype(np.float64).T)
     found = poisoned(size, np.float32)
-    run(finish_map(scales, found, fill, fusion))
+    score, partials = poisoned(1, np.float32), poisoned(finish_scratch(size), np.float32)
+    counter = np.zeros(1, np.uint32)
+    mask = np.random.default_rng(9).random(size).astype(np.float32) if fill == "min" else None
+    for kind in ("max", "std"):
+        found[...] = -1
+        run(finish_map(scales, found, Judge(score, partials, counter, mask, kind), fill, fusion))
+        judged = found if mask is None else found * mask
+        expected_score = judged.max() if kind == "max" else judged.std()
+        # A deviation is not known better than the mean that it is taken from.
+        np.testing.assert_allclose(score[0], expected_score, rtol=1e-5, atol=1e-6)
+        assert counter[0] == 0
     if not expected:
         assert np.isnan(found).all()
         return
@@ -86,6 +96,11 @@ CASE = Case(
         Mutation("reach of one column", "s.across.first[last] +", "s.across.first[x0] +"),
         Mutation("rows beyond the map", "if (y >= height || x", "if (x"),
         Mutation("sum for product", "fused[k] * next[k]", "fused[k] + next[k]"),
+        no_barrier("maxima read before they are there", "found[threadIdx.x / 32] = own;\n    "),
+        Mutation("NaN less than a number", "a > b || a != a ? a : b", "fmaxf(a, b)"),
+        Mutation("mask left out", "mask ? map[at] * mask[at] : map[at]", "map[at]"),
+        Mutation("one block's maximum left out", "i < blocks; i +=", "i < blocks - 1; i +="),
+        Mutation("maximum by no last block", "_block(counter, blocks)", "_block(counter, blocks / 2 + 1)"),
         Mutation("third scale replaces the others", "if (begun)", "if (begun > 1)"),
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels import finish_map
-from kernels.cuda import score_map, score_map_scratch
+from kernels.cuda import Judge, score_map, score_scratch
 from tests.kernels.cuda.case import Case, Mutation, Run, no_barrier
 from tests.kernels.cuda.host import poisoned
 
@@ -37,17 +37,19 @@ def check(given: Given, run: Run) -> None:
     shape, filling, kind, top, profile, masked = given
     cells = _cells(shape, filling)
     mask = _mask(shape) if masked else None
-    score, medians = poisoned(1, np.float32), poisoned(score_map_scratch(shape), np.float32)
-    launches = score_map(cells, mask, score, medians, shape, kind, top, profile)
-    run(launches)
+    score, medians = poisoned(1, np.float32), poisoned(score_scratch(shape), np.float32)
+    counter = np.zeros(1, np.uint32)
+    launch = score_map(cells, shape, Judge(score, medians, counter, mask, kind, top, profile))
+    run(launch)
     rows, columns = (np.eye(n, dtype=np.float32) for n in shape)
     _, expected = finish_map([cells], [rows], [columns], "product", kind, top, mask, profile)
     # The bound is exact, a factor and a sum of up to thousands of cells are rounded.
     np.testing.assert_allclose(score[0], expected, rtol=3e-6, atol=1e-7)
     if profile and filling != "nan":
-        _check_medians(cells, medians, launches[0].args[-2:])
+        _check_medians(cells, medians, launch.args[7:9])
     before = score.copy()
-    run(launches)
+    assert counter[0] == 0
+    run(launch)
     np.testing.assert_array_equal(score, before)
 
 
@@ -110,6 +112,7 @@ CASE = Case(
         Mutation("warps not joined", "i < (int)blockDim.x / LANES; ++i) all", "i < 2; ++i) all"),
         Mutation("bound not counted", "rest * value_of(bound.key)", "0 * rest"),
         Mutation("rank of another cell", "n - count);", "n - count / 2);"),
+        Mutation("score by no last block", "(counter, gridDim.x)", "(counter, gridDim.x / 2 + 1)"),
         Mutation("root left out", "sqrtf(joined(squares, add)", "(joined(squares, add)"),
     ),
 )
