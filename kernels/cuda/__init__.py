@@ -15,10 +15,11 @@ from .pattern import pattern
 from .pool_norm import PoolScale, pool, pool_norm, pool_norm_scratch
 from .preprocess import normalisation, preprocess
 from .score_map import Judge, score_map, score_scratch
-from .select_global import SelectScale, select_global
+from .select_global import MOST_SELECTED, SelectScale, select_global
 
 __all__ = [
     "MOST_NEIGHBOURS",
+    "MOST_SELECTED",
     "SOURCES",
     "Bands",
     "ErrorMap",

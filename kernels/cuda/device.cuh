@@ -73,6 +73,9 @@ INLINE void load_matrices_transposed(unsigned (&words)[4], const f16* row) {
 
 constexpr unsigned WARP = 0xffffffffu;
 
+// FP16 that carries what another one leaves out counts in this unit: in its own it would often be subnormal.
+constexpr float LOW_UNIT = 1.0f / 2048;
+
 INLINE float low_half(unsigned pair) { return to_float((f16)(pair & 0xffffu)); }
 INLINE float high_half(unsigned pair) { return to_float((f16)(pair >> 16)); }
 INLINE unsigned to_halves(float low, float high) { return (unsigned)to_half(low) | (unsigned)to_half(high) << 16; }

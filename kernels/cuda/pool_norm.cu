@@ -1,7 +1,7 @@
 // Features averaged over 3x3 cells, their mean, and their squared distance from it.
 // Reference: kernels/reference.py, pool_norm.
-// features, pooled, centred (h, w, C) f16, or features f32 in pool_norm_f32; norms (h, w), mean (C,) f32; row-major,
-// sums in f32. h, w, C >= 1. C % 8 == 0 and bases aligned to 16 read 16 bytes at once, others number by number.
+// features, pooled, lower, centred (h, w, C) f16, or features f32 in pool_norm_f32; norms (h, w), mean (C,) f32;
+// row-major, sums in f32. pooled + lower / 2048 have 22 bits of each result; lower may be null. h, w, C >= 1. C % 8 == 0 and bases aligned to 16 read 16 bytes at once, others number by number.
 //
 // Two launches; the first one takes two scales of an image at once, the second is left out where the norms are not
 // wanted. pool_norm reads the features from memory once: a thread owns 8 channels of one column of cells and
@@ -32,7 +32,7 @@ INLINE void row_sum(float (&sum)[EIGHT], const T* features, int y, int x, int h,
 template <class T>
 struct Scale {
     const T* features;
-    f16* pooled;
+    f16 *pooled, *lower;
     float *mean, *partials;
     unsigned* counters;
     int h, w, c;
@@ -64,7 +64,11 @@ INLINE void pool(const Scale<T>& scale, int layer, int layers) {
                 above[k] = here[k];
                 here[k] = below[k];
             }
-            store_eight(scale.pooled + ((long long)y * w + x) * c + channel, cell, c - channel, whole);
+            const long long at = ((long long)y * w + x) * c + channel;
+            store_eight(scale.pooled + at, cell, c - channel, whole);
+            if (!scale.lower) continue;
+            for (int k = 0; k < EIGHT; ++k) cell[k] = (cell[k] - to_float(to_half(cell[k]))) / LOW_UNIT;
+            store_eight(scale.lower + at, cell, c - channel, whole);
         }
     }
     for (int k = 0; k < EIGHT; ++k) totals[row][k * LANES + lane] = total[k];  // no two lanes in one bank
@@ -101,19 +105,19 @@ INLINE void pool_one(const Scale<T>& first, const Scale<T>& second) {
 }
 
 extern "C" __global__ void pool_norm(
-    const f16* features_0, f16* pooled_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
-    int c_0, const f16* features_1, f16* pooled_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
+    const f16* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
+    int c_0, const f16* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
     int w_1, int c_1) {
-    pool_one<f16>({features_0, pooled_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
-                  {features_1, pooled_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
+    pool_one<f16>({features_0, pooled_0, lower_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
+                  {features_1, pooled_1, lower_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
 }
 
 extern "C" __global__ void pool_norm_f32(
-    const float* features_0, f16* pooled_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
-    int c_0, const float* features_1, f16* pooled_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
+    const float* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
+    int c_0, const float* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
     int w_1, int c_1) {
-    pool_one<float>({features_0, pooled_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
-                    {features_1, pooled_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
+    pool_one<float>({features_0, pooled_0, lower_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
+                    {features_1, pooled_1, lower_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
 }
 
 // One warp per cell. `centred` may be null.

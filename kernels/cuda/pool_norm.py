@@ -23,6 +23,8 @@ class PoolScale:
 
     features: Any
     pooled: Any
+    lower: Any
+    """(h, w, C) FP16, written: what `pooled` leaves out, times 2048; or None."""
     mean: Any
     partials: Any
     counters: Any
@@ -35,7 +37,7 @@ def pool(*scales: PoolScale, half: bool = True) -> Launch:
     sizes = [scale.shape for scale in scales]
     across, chunks = max(blocks(w, _CELLS) for _, w, _ in sizes), max(blocks(c, _CHUNK) for *_, c in sizes)
     grid = (chunks, across, sum(blocks(h, _ROWS) for h, _, _ in sizes))
-    args = paired([(s.features, s.pooled, s.mean, s.partials, s.counters, *s.shape) for s in scales])
+    args = paired([(s.features, s.pooled, s.lower, s.mean, s.partials, s.counters, *s.shape) for s in scales])
     return Launch("pool_norm", "pool_norm" if half else "pool_norm_f32", grid, (32, _CELLS, 1), args)
 
 
@@ -67,6 +69,6 @@ def pool_norm(
     centre = (pooled, mean, centred, norms, h * w, channels)
     block = (32, _CELLS, 1)
     return [
-        pool(PoolScale(features, pooled, mean, partials, counters, shape), half=half),
+        pool(PoolScale(features, pooled, None, mean, partials, counters, shape), half=half),
         Launch("pool_norm", "pool_centre", cells, block, centre),
     ]

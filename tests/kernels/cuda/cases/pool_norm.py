@@ -50,13 +50,16 @@ def _paired(source: npt.NDArray[Any], pooled: npt.NDArray[Any], mean: npt.NDArra
         for h, w, channels in shapes:
             own = source if (h, w, channels) == source.shape else np.ones((h, w, channels), source.dtype)
             partials, counters = pool_norm_scratch((h, w, channels))
-            results = poisoned(own.shape, HALF), poisoned(channels, np.float32)
+            results = poisoned(own.shape, HALF), poisoned(own.shape, HALF), poisoned(channels, np.float32)
             scratch = poisoned(partials, np.float32), np.zeros(counters, np.uint32)
             scales.append(PoolScale(own, *results, *scratch, (h, w, channels)))
         run(pool(*scales, half=source.dtype == HALF))
         for scale in scales:
             if scale.features is source:
                 np.testing.assert_array_equal(scale.pooled, pooled)
+                expected, _, _ = reference.pool_norm(source.astype(np.float64))
+                both = scale.pooled.astype(np.float64) + scale.lower / 2048.0
+                np.testing.assert_allclose(both, expected, rtol=1e-6, atol=1e-7)
                 np.testing.assert_array_equal(scale.mean, mean)
             else:
                 np.testing.assert_array_equal(scale.pooled[0, 1:8], np.float16(6 / 9))
