@@ -31,6 +31,8 @@ class Draft:
 
     method: Method
     bundle: Bundle
+    frozen: Laid
+    """The network before anything was trained."""
 
     def with_manifest(self, **changes: object) -> Draft:
         """The draft with fields of its manifest changed."""
@@ -43,8 +45,10 @@ class Draft:
 
     def with_memory(self, memory: Arrays) -> Draft:
         """The draft with what its method kept of good images."""
-        head, arrays = self.method.head(self.bundle.manifest.network, memory)
-        return self.with_manifest(head=head).with_files({"head.npz": npz(arrays)})
+        laid = self.method.finish(self.frozen, memory)
+        head, arrays = self.method.head(laid.part, memory)
+        drawn = self.with_manifest(network=laid.part, preprocessing=laid.preprocessing, head=head)
+        return drawn.with_files(_files(laid, arrays))
 
     def scores(self, images: Iterable[U8]) -> list[float]:
         """Scores of images through the real path.
@@ -85,7 +89,7 @@ def draft_bundle(method: Method, base: Path, out: Path) -> Draft:
         created=now(),
         files={},
     )
-    return Draft(method, Bundle(out, manifest, "", _files(laid, arrays)))
+    return Draft(method, Bundle(out, manifest, "", _files(laid, arrays)), laid)
 
 
 def versions() -> dict[str, str]:

@@ -11,18 +11,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Suggestion, load_arrays
+from runtime.bundle import Suggestion
 from runtime.errors import ConfigError
 from runtime.images.files import decode_image
 
-from .draft import npz
 from .method import Arrays
 from .methods import MethodConfig
+from .tensors import from_safetensors, to_safetensors
 
 U8 = NDArray[np.uint8]
 
 SCHEMA = "fitted/1"
-FACTS, MEMORY, GOOD = "fitted.json", "memory.npz", "good.png"
+FACTS, MEMORY, GOOD = "fitted.json", "memory.safetensors", "good.png"
 
 
 class FittedFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ def save_fitted(path: Path, fitted: Fitted) -> None:
     """
     require_new_folder(path)
     _, encoded = cv2.imencode(".png", fitted.good)
-    files = {MEMORY: npz(fitted.arrays), GOOD: encoded.tobytes()}
+    files = {MEMORY: to_safetensors(fitted.arrays), GOOD: encoded.tobytes()}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     facts = msgspec.json.encode(msgspec.structs.replace(fitted.facts, files=hashes))
     try:
@@ -105,7 +105,7 @@ def load_fitted(path: Path) -> Fitted:
             raise ConfigError(
                 f"{path / name}: SHA-256 is not the one in {FACTS}; changed or damaged, fit again"
             )
-    arrays = load_arrays(files[MEMORY], str(path / MEMORY), None)
+    arrays, _ = from_safetensors(files[MEMORY], str(path / MEMORY))
     return Fitted(facts, arrays, decode_image(files[GOOD], path / GOOD))
 
 

@@ -16,6 +16,7 @@ from runtime.errors import ConfigError
 from runtime.images.files import load_image
 from runtime.networks import open_network
 
+from .checkpoint import Checkpoint
 from .draft import Draft, draft_bundle, now, versions
 from .fitted import SCHEMA, Fitted, FittedFacts
 from .method import Memory, Method, Report
@@ -28,13 +29,20 @@ MAX_JUDGED = 30
 """At most this many good images, evenly spread, are judged for the suggested threshold."""
 
 
-def fit_method(method: Method, base: Path, images: Sequence[U8], report: Report | None = None) -> Fitted:
+def fit_method(
+    method: Method,
+    base: Path,
+    images: Sequence[U8],
+    report: Report | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Fitted:
     """Fits a method to images of good parts.
 
     Args:
         base: folder that paths in the method's settings are relative to.
         images: good images; asked for one by one and several times, so that they need not fit into memory.
         report: told how far each step is.
+        checkpoint: where a training keeps its state, to go on after it was killed; None: nowhere.
 
     Raises:
         ConfigError: settings do not fit, or too few images.
@@ -45,7 +53,7 @@ def fit_method(method: Method, base: Path, images: Sequence[U8], report: Report 
     report = report or _silent
     draft = draft_bundle(method, base, Path("fitted"))
     features = NetworkFeatures(draft.bundle, images)
-    memory = method.fit(features, report)
+    memory = method.fit(features, report, checkpoint or Checkpoint(None))
     features.close()
     scores = _left_out(draft, memory, images, report)
     typical = sorted(scores, key=lambda i: scores[i])[len(scores) // 2]
@@ -124,12 +132,18 @@ class NetworkFeatures(Sequence[Sequence[F32]]):
 
 def _left_out(draft: Draft, memory: Memory, images: Sequence[U8], report: Report) -> dict[int, float]:
     """Index of a good image -> its score without itself in the memory, where it would find itself."""
-    judged = np.unique(np.linspace(0, len(images) - 1, min(len(images), MAX_JUDGED)).astype(int)).tolist()
+    unknown = range(len(images)) if memory.held_out is None else memory.held_out
+    judged = [unknown[i] for i in evenly(len(unknown), MAX_JUDGED)]
     scores: dict[int, float] = {}
     for i in judged:
         (scores[i],) = draft.with_memory(memory.arrays(without=i)).scores([images[i]])
         report("threshold", len(scores), len(judged))
     return scores
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` indices of `count`, evenly spread from the first to the last."""
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
 def _suggestion(scores: list[float]) -> Suggestion:
@@ -141,5 +155,5 @@ def _suggestion(scores: list[float]) -> Suggestion:
     )
 
 
-def _silent(step: str, done: int, total: int) -> None:
+def _silent(step: str, done: int, total: int, note: str = "") -> None:
     """Nobody watches."""

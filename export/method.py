@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -14,6 +14,7 @@ from runtime.bundle import HeadPart, NetworkPart, Preprocessing
 from runtime.errors import ConfigError
 from runtime.network import TensorSpec
 
+from .checkpoint import Checkpoint
 from .networks import BACKBONES, build_network
 
 F32 = NDArray[np.float32]
@@ -21,8 +22,13 @@ Arrays: TypeAlias = Mapping[str, NDArray[np.floating[Any]]]
 """Arrays of `head.npz` by name: float32, or float16 where that is enough; a head gets float32."""
 Features: TypeAlias = Sequence[Sequence[F32]]
 """Per good image, per network output, (h, w, C) float32; computed anew each time an image is asked for."""
-Report: TypeAlias = Callable[[str, int, int], None]
-"""Progress of a long work: step, done, total."""
+
+
+class Report(Protocol):
+    """Told how far a long work is."""
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` parts of a step; `note` is what else is worth a look, such as the loss."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,12 @@ class Laid:
 
 
 class Memory(Protocol):
-    """What a method keeps of good images."""
+    """What a method keeps of good images: embeddings of them, or weights that were trained on them."""
+
+    @property
+    def held_out(self) -> Sequence[int] | None:
+        """Good images that it was not made from, by index: they judge it. None: any of them, as `arrays`
+        can leave it out."""
 
     def arrays(self, without: int | None = None) -> Arrays:
         """The arrays that go into `head.npz`; `without`: as if the good image of that index was not known."""
@@ -58,10 +69,15 @@ class Method(Protocol):
         """Whether it cannot judge without good images."""
 
     def network(self, base: Path) -> Laid:
-        """The network, with paths relative to `base`; raises ConfigError where settings do not fit."""
+        """The frozen network whose outputs are the features, with paths relative to `base`; raises
+        ConfigError where settings do not fit."""
 
-    def fit(self, features: Features, report: Report) -> Memory:
-        """What is kept of the good images behind `features`, at least one."""
+    def fit(self, features: Features, report: Report, checkpoint: Checkpoint) -> Memory:
+        """What is kept of the good images behind `features`, at least 3. What trains saves its state to
+        `checkpoint` after every epoch, and goes on from there."""
+
+    def finish(self, laid: Laid, memory: Arrays) -> Laid:
+        """The network of the bundle: `laid` as `network` gave it, with what was trained behind it."""
 
     def head(self, network: NetworkPart, memory: Arrays) -> tuple[HeadPart, Arrays]:
         """The head and the arrays of `head.npz`, `memory` among them; it is empty without good images."""

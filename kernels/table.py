@@ -29,6 +29,7 @@ class Kernels:
     Bank: Callable[..., Any]
     """Rows packed once; `knn_distance` takes them as it takes rows."""
     knn_distance: Callable[..., tuple[F32, Indices]]
+    distance_map: Callable[..., F32]
     fill_border: Callable[..., F32]
     finish_map: Callable[..., tuple[F32, float]]
 

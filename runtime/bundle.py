@@ -99,7 +99,23 @@ class KnnHead(_Part, frozen=True, tag_field="kind", tag="knn"):
     gives no number; 9 as in anomalib."""
 
 
-HeadPart: TypeAlias = GrnrHead | KnnHead
+class DistanceMapHead(_Part, frozen=True, tag_field="kind", tag="distance_map"):
+    """Parameters of the distance between feature maps and what a network makes of them: reconstruction,
+    student and teacher.
+
+    For pair i, `head.npz` holds `rows_i` (H, h_i) and `columns_i` (W, w_i), the matrices of `finish_map`.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    """Network outputs of the same shape (1, h, w, C), compared cell by cell; one scale each."""
+    distance: Literal["cosine", "l2"] = "cosine"
+    fusion: Literal["product", "sum", "mean"] = "mean"
+    score: Literal["max", "mean_top", "std"] = "mean_top"
+    top: float = 0.01
+    """Fraction of the map averaged by `mean_top`."""
+
+
+HeadPart: TypeAlias = GrnrHead | KnnHead | DistanceMapHead
 
 
 class Golden(_Part, frozen=True):
@@ -170,15 +186,15 @@ class Bundle:
         return load_arrays(self.files["head.npz"], str(self.path / "head.npz"))
 
 
-def load_arrays(data: bytes, where: str, dtype: type | None = np.float32) -> dict[str, F32]:
-    """Arrays of an .npz, without pickle, as float32 or another `dtype`; None: as they were stored.
+def load_arrays(data: bytes, where: str) -> dict[str, F32]:
+    """Arrays of an .npz, without pickle, as float32.
 
     Raises:
         BundleError: not an .npz of plain arrays.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: np.ascontiguousarray(archive[name], dtype) for name in archive.files}
+            return {name: np.ascontiguousarray(archive[name], np.float32) for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{where}: not an array archive ({error}); export the bundle again") from None
 

@@ -18,6 +18,7 @@ from kernels import finish_matrix, pool_norm
 from runtime.bundle import GrnrHead, NetworkPart
 from runtime.config import ConfigStruct
 
+from ..checkpoint import Checkpoint
 from ..method import Arrays, Features, Laid, Report, lay, require_known
 
 F32 = NDArray[np.float32]
@@ -77,7 +78,7 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
             return lay(self.backbone, weights, side, outputs, PAD)
         return lay(self.backbone, weights, side, outputs, extent=_paper_extent(side))
 
-    def fit(self, features: Features, report: Report) -> GoodBanks:
+    def fit(self, features: Features, report: Report, checkpoint: Checkpoint) -> GoodBanks:
         """As in `Method`."""
         rings = self._rings([image.shape[0] for image in features[0]])
         rows = []
@@ -85,6 +86,10 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
             rows.append([_inner(pool_norm(scale)[0], ring) for scale, ring in zip(image, rings, strict=True)])
             report("features", i + 1, len(features))
         return GoodBanks(rows)
+
+    def finish(self, laid: Laid, memory: Arrays) -> Laid:
+        """As in `Method`; nothing is trained."""
+        return laid
 
     def head(self, network: NetworkPart, memory: Arrays) -> tuple[GrnrHead, Arrays]:
         """As in `Method`."""
@@ -140,6 +145,8 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
 @dataclass(frozen=True)
 class GoodBanks:
     """Embeddings of the good images' cells inside the ring."""
+
+    held_out: ClassVar[None] = None
 
     rows: list[list[F32]]
     """Per image, per scale, (cells, C)."""

@@ -19,6 +19,7 @@ from runtime.bundle import KnnHead, NetworkPart
 from runtime.config import ConfigStruct
 from runtime.heads.knn import embed
 
+from ..checkpoint import Checkpoint
 from ..coreset import greedy_coreset, project
 from ..method import Arrays, Features, Laid, Report, lay, require_known
 
@@ -81,7 +82,7 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
         weights = None if self.weights is None else base / self.weights
         return lay(self.backbone, weights, self.size or side, outputs)
 
-    def fit(self, features: Features, report: Report) -> Coreset:
+    def fit(self, features: Features, report: Report, checkpoint: Checkpoint) -> Coreset:
         """As in `Method`; looks at every image twice, to hold projections only: 512 bytes a patch."""
         projected = []
         for i, image in enumerate(features):
@@ -94,6 +95,10 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
             points, wanted, self.seed, chosen_so_far=lambda done: report("coreset", done, wanted)
         )
         return _collect(features, np.sort(kept), cells, getattr(np, self.bank), report)
+
+    def finish(self, laid: Laid, memory: Arrays) -> Laid:
+        """As in `Method`; nothing is trained."""
+        return laid
 
     def head(self, network: NetworkPart, memory: Arrays) -> tuple[KnnHead, Arrays]:
         """As in `Method`."""
@@ -108,6 +113,8 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
 @dataclass(frozen=True)
 class Coreset:
     """The bank, and which image each of its rows comes from."""
+
+    held_out: ClassVar[None] = None
 
     bank: Floats
     """(M, C) embeddings."""

@@ -1,6 +1,7 @@
 """A small builder over onnx.helper: fixed names, static shapes, the same bytes for the same inputs."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ IR_VERSION = 10
 class Graph:
     """Nodes and initialisers in the order they were added; tensors are handled by name, NCHW."""
 
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: dict[str, onnx.TensorProto] = {}
+    def __init__(self, model: onnx.ModelProto | None = None) -> None:
+        """Starts empty, or with all that a model holds, whose outputs can then be taken as inputs by name."""
+        self._nodes: list[onnx.NodeProto] = [] if model is None else list(model.graph.node)
+        constants = [] if model is None else list(model.graph.initializer)
+        self._constants: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in constants}
 
     def node(self, op: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add one node with one output; returns the output's name."""
@@ -64,6 +67,43 @@ class Graph:
         """`x * <name>.scale + <name>.shift`, both (C, 1, 1) in `weights`."""
         scaled = self.mul(x, self.constant(f"{name}.scale", weights[f"{name}.scale"]))
         return self.add(scaled, self.constant(f"{name}.shift", weights[f"{name}.shift"]))
+
+    def linear(self, x: str, weights: Mapping[str, F32], name: str) -> str:
+        """`x W^T + b` along the last axis, with `<name>.weight` (outputs, inputs) and `<name>.bias`."""
+        kernel = self.constant(f"{name}.weight", weights[f"{name}.weight"].T)
+        return self.add(
+            self.node("MatMul", x, kernel), self.constant(f"{name}.bias", weights[f"{name}.bias"])
+        )
+
+    def layer_norm(self, x: str, weights: Mapping[str, F32], name: str, epsilon: float) -> str:
+        """Layer normalisation along the last axis, with `<name>.weight` and `<name>.bias`."""
+        scale, shift = (
+            self.constant(f"{name}.{key}", weights[f"{name}.{key}"]) for key in ("weight", "bias")
+        )
+        return self.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
+
+    def gelu(self, x: str) -> str:
+        """The exact form, by the error function; the operator Gelu came with a later opset."""
+        gate = self.add(self.node("Erf", self.mul(x, self.scalar(0.5**0.5))), self.scalar(1))
+        return self.mul(self.mul(x, self.scalar(0.5)), gate)
+
+    def mean(self, *tensors: str) -> str:
+        """Mean of tensors of one shape."""
+        return self.node("Mean", *tensors)
+
+    def reshape(self, x: str, *shape: int) -> str:
+        return self.node("Reshape", x, self.ints(*shape))
+
+    def transpose(self, x: str, *order: int) -> str:
+        return self.node("Transpose", x, perm=list(order))
+
+    def split(self, x: str, *sizes: int) -> list[str]:
+        """Parts of the given sizes along the last axis."""
+        ends = np.cumsum((0, *sizes)).tolist()
+        return [
+            self.node("Slice", x, self.ints(start), self.ints(end), self.ints(-1))
+            for start, end in pairwise(ends)
+        ]
 
     def relu(self, x: str) -> str:
         return self.node("Relu", x)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from runtime.errors import ConfigError
 from runtime.images.files import list_images
+
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from ..method import Arrays
+
+MOST_LISTED = 6
+"""Arrays that are named one by one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "config", type=Path, help="export config, such as configs/export/patchcore_resnet18.yaml"
     )
     parser.add_argument("good", type=Path, metavar="GOOD_IMAGES", help="folder of images of good parts")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FITTED", help="new folder")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FITTED",
+        help="new folder; a training that was stopped goes on from FITTED.checkpoint",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fits the method and says what it keeps."""
     try:
+        from ..checkpoint import Checkpoint
         from ..fitted import require_new_folder, save_fitted
         from ..fitting import ImageFiles, fit_method
         from ..methods import load_method
@@ -32,24 +46,20 @@ def run(arguments: argparse.Namespace) -> int:
     require_new_folder(arguments.output)
     method = load_method(arguments.config)
     images = ImageFiles(list_images(arguments.good))
-    with _bar() as bar:
-        steps = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in steps:
-                steps[step] = bar.add_task(step, total=total)
-            bar.update(steps[step], completed=done)
-
-        fitted = fit_method(method, arguments.config.resolve().parent, images, report)
+    checkpoint = Checkpoint(arguments.output.with_name(arguments.output.name + ".checkpoint"))
+    with Progress() as progress:
+        base = arguments.config.resolve().parent
+        fitted = fit_method(method, base, images, progress.report, checkpoint)
     save_fitted(arguments.output, fitted)
-    kept = ", ".join(f"{name} {'x'.join(map(str, a.shape))} {a.dtype}" for name, a in fitted.arrays.items())
-    print(f"{arguments.output}: {fitted.facts.good_images} good images, kept {kept}")
+    checkpoint.remove()
+    print(f"{arguments.output}: {fitted.facts.good_images} good images, kept {_kept(fitted.arrays)}")
     hint = fitted.facts.suggestion
-    print(f"threshold: {hint.threshold:.6g} suggested by {hint.good_images} of them, each without itself")
+    print(f"threshold: {hint.threshold:.6g} suggested by {hint.good_images} of them, each unknown to it")
     return 0
 
 
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+def _kept(arrays: Arrays) -> str:
+    """The arrays one by one, or what they are together where they are many."""
+    if len(arrays) > MOST_LISTED:
+        return f"{sum(array.size for array in arrays.values())} numbers in {len(arrays)} tensors"
+    return ", ".join(f"{name} {'x'.join(map(str, a.shape))} {a.dtype}" for name, a in arrays.items())

@@ -7,13 +7,18 @@ from typing import Any
 
 from kernels import Form, Kernels, open_kernels
 
-from ..bundle import Bundle, GrnrHead, KnnHead
+from ..bundle import Bundle, DistanceMapHead, GrnrHead, KnnHead
 from ..errors import EngineError
 from ..head import Head
+from .distance_map import HostDistanceMap
 from .grnr import HostGrnr
 from .knn import HostKnn
 
-HEADS: dict[type, Callable[[Any, Any, Any, Kernels], Head]] = {GrnrHead: HostGrnr, KnnHead: HostKnn}
+HEADS: dict[type, Callable[[Any, Any, Any, Kernels], Head]] = {
+    GrnrHead: HostGrnr,
+    KnnHead: HostKnn,
+    DistanceMapHead: HostDistanceMap,
+}
 """Head's parameters -> the head that runs them on the CPU, with the kernels it is given."""
 
 

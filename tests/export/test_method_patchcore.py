@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from export.bundling import export_bundle
+from export.checkpoint import Checkpoint
 from export.draft import draft_bundle
 from export.fitting import NetworkFeatures, fit_method
 from export.methods import METHODS, load_method
@@ -25,6 +26,11 @@ from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+
+
+def silent(step: str, done: int, total: int, note: str = "") -> None:
+    """Nobody watches."""
+
 
 SMALL = PatchcoreExport(id="web", size=160)
 
@@ -72,7 +78,9 @@ def test_the_same_seed_gives_the_same_memory_and_another_seed_another() -> None:
 
 def test_every_step_of_a_fit_is_reported_to_its_end() -> None:
     last: dict[str, tuple[int, int]] = {}
-    fit_method(SMALL, Path(), _sections(3), lambda step, done, total: last.update({step: (done, total)}))
+    fit_method(
+        SMALL, Path(), _sections(3), lambda step, done, total, note="": last.update({step: (done, total)})
+    )
     assert list(last) == ["features", "coreset", "bank", "threshold"]
     assert all(done == total for done, total in last.values())
 
@@ -91,7 +99,7 @@ def _features(images: list[U8]) -> NetworkFeatures:
 
 def test_bank_rows_are_patches_of_their_image_and_leave_with_it() -> None:
     features = _features(_sections(3))
-    memory = SMALL.fit(features, lambda step, done, total: None)
+    memory = SMALL.fit(features, silent, Checkpoint(None))
     assert memory.bank.dtype == np.float16
     for i in range(3):
         own = memory.bank[memory.image == i]
@@ -104,7 +112,7 @@ def test_bank_rows_are_patches_of_their_image_and_leave_with_it() -> None:
 
 def test_values_beyond_float16_are_kept_as_float32() -> None:
     features: list[list[F32]] = [[np.full((8, 8, 4), 1e5, np.float32)] for _ in range(3)]
-    bank = SMALL.fit(features, lambda step, done, total: None).bank
+    bank = SMALL.fit(features, silent, Checkpoint(None)).bank
     assert bank.dtype == np.float32
     assert np.isfinite(bank).all()
 

@@ -49,7 +49,7 @@ def test_a_fitted_method_says_what_it_rests_on(folder: Path) -> None:
     facts = json.loads((folder / "fitted" / "fitted.json").read_text())
     assert facts["settings"]["method"] == "patchcore"
     assert facts["good_images"] == facts["suggestion"]["good_images"] == 6
-    assert sorted(facts["files"]) == ["good.png", "memory.npz"]
+    assert sorted(facts["files"]) == ["good.png", "memory.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_another_id_is_only_another_name(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "data", "complaint"),
     [
-        ("memory.npz", b"x", "memory.npz: SHA-256 is not the one in fitted.json"),
+        ("memory.safetensors", b"x", "memory.safetensors: SHA-256 is not the one in fitted.json"),
         ("good.png", None, "good.png: no such file"),
         ("fitted.json", None, "fitted.json: no such file"),
         ("fitted.json", b"{", "fitted.json: "),
