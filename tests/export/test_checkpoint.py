@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from export.checkpoint import Checkpoint, State
 from runtime.errors import ConfigError
 
-TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(1, np.float16)}
+TENSORS: dict[str, NDArray[Any]] = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.ones(1, np.float16),
+}
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:

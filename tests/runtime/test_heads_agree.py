@@ -208,7 +208,7 @@ def test_a_single_nan_reaches_the_score(
 ) -> None:
     bundle = load_bundle(exported)
     features = recorded(bundle, web("woven", 1))
-    name = bundle.manifest.head.outputs[0]
+    name = bundle.manifest.network.outputs[0].name
     features[name][0, cell[0], cell[1], 5] = np.nan
     _, score = judge(bundle, features, form, target)
     assert np.isnan(score)
