@@ -10,13 +10,14 @@ from .distance import distance_map
 from .features import distance_rowsum, neighbour_mean, pool_norm, select_global
 from .finish import fill_border, finish_map
 from .library import Library, libraries, library, using
-from .neighbours import Bank, knn_distance, scans
+from .neighbours import Bank, Scan, knn_distance, scans
 from .regression import neighbour_regression
 from .resize import preprocess
 
 __all__ = [
     "Bank",
     "Library",
+    "Scan",
     "distance_map",
     "distance_rowsum",
     "fill_border",
