@@ -22,29 +22,32 @@ _KNN_DISTANCE = Kernel("knn_distance", "ppppppnnnnnn", 6)
 
 
 def scans() -> tuple[Scan, ...]:
-    """What banks can be scanned in on this machine, the fastest first; bfloat16 needs AVX512-BF16."""
+    """What banks can be scanned in on this machine, the fastest first.
+
+    bfloat16 needs AVX512-BF16 (Zen 4, Cooper Lake, Sapphire Rapids); AMX has no code here.
+    """
     return ("bfloat16", "float32") if _PAIRED() else ("float32",)
 
 
 class Bank:
     """Rows packed once, to be searched many times by `knn_distance`, which takes them as it takes rows."""
 
-    def __init__(self, rows: F32, scan: Scan = "float32", threads: int = 1) -> None:
+    def __init__(self, rows: F32, scan: Scan | None = None, threads: int = 1) -> None:
         """Keeps the rows, (M, C) float32, which must not change afterwards, beside a packed copy.
 
         Args:
-            scan: precision of the first look at all rows; "bfloat16" takes half the time and memory, and the
-                results are the same to the bit.
+            scan: precision of the first look at all rows; the results are the same to the bit, and "bfloat16"
+                takes about half the time and memory. None: the fastest of `scans`.
 
         Raises:
             ValueError: not float32 with two axes, or this machine cannot scan so (see `scans`).
         """
         self.rows = checked("knn_distance", "bank", rows, 2)
-        if scan not in scans():
+        self.scan = scan or scans()[0]
+        if self.scan not in scans():
             raise ValueError(f"knn_distance: scan is {scan!r}, expected one of {scans()} on this machine")
-        self.scan = scan
-        self._memory = aligned(_size(self.rows, scan))
-        self.packed = _pack(self.rows, scan, self._memory.ctypes.data, threads)
+        self._memory = aligned(_size(self.rows, self.scan))
+        self.packed = _pack(self.rows, self.scan, self._memory.ctypes.data, threads)
 
 
 def _size(rows: F32, scan: Scan) -> int:
