@@ -126,7 +126,7 @@ def _cells(rows: Sequence[Result]) -> Iterable[list[str]]:
 
 
 def _line_cells(line: Line) -> list[str]:
-    name = {"native": "ours, native", "reference": "ours, NumPy"}.get(line.role, line.name)
+    name = {"native": f"ours, {line.name}", "reference": "ours, NumPy"}.get(line.role, line.name)
     name = f"limit: {line.name}" if line.role == "limit" else name
     if line.ms is None or line.ms_low is None or line.ms_high is None:
         return [name, "-", "-", "-", "", line.missing]
