@@ -53,6 +53,11 @@ class Heads:
         for head in self._heads:
             head.run(stream)
 
+    def close(self) -> None:
+        """As in `Head`."""
+        for head in self._heads:
+            head.close()
+
 
 def measure(cases: Sequence[Case], data: Path, weights: Path | None, run: Run) -> list[Row]:
     """One row per case, all of one network; an export or image that fails is a row that says so."""

@@ -109,6 +109,7 @@ class HostDetector:
 
     def close(self) -> None:
         """As in `Detector`."""
+        self._head.close()
         self._network.close()
 
     def _to_image(self, image: U8) -> MapToImage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from .network import Buffers
 
 F32 = NDArray[np.float32]
+
+HeadForm = Literal["cuda", "native", "reference"]
+"""What a user may ask for; cuda is never chosen unasked."""
+HEAD_FORMS: tuple[HeadForm, ...] = ("cuda", "native", "reference")
 
 
 class Head(Protocol):
@@ -30,3 +34,6 @@ class Head(Protocol):
 
     def run(self, stream: object | None = None) -> None:
         """Reads the features, writes map and score; a NaN in the features gives a NaN score."""
+
+    def close(self) -> None:
+        """Gives back what the head holds beyond NumPy's memory."""

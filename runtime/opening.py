@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import Form
-
 from .bundle import Bundle
 from .detector import HostDetector
-from .heads import host_kernels, open_head
+from .head import HeadForm
+from .heads import host_kernels, open_gpu, open_head
 from .images.files import load_image
 from .networks import open_network
 from .networks.stall import Stall, StallNetwork
@@ -28,22 +27,23 @@ def open_detector(
     backend: str = "onnxruntime",
     threads: int = 1,
     stalls: Sequence[Stall] = (),
-    head: Form | None = None,
+    head: HeadForm | None = None,
 ) -> HostDetector:
     """Opens a detector for a bundle, inspecting the recipe's region and mask; the caller closes it.
 
     Args:
         threads: of the network and of each native kernel.
         stalls: hangs of the network, on a script.
-        head: form of the kernels around the network; None is native where it was compiled.
+        head: form of the kernels around the network; None is native where it was compiled. cuda runs the head
+            on the GPU, preprocessing stays on the CPU with this network.
 
     Raises:
-        EngineError: the backend cannot run the network here, or native kernels are asked for and missing.
+        EngineError: the backend cannot run the network here, or the head that is asked for is missing.
         BundleError: head and network do not fit.
         ConfigError: the recipe's mask cannot be read.
     """
     kernels = host_kernels(head, threads)
-    opened = open_head(bundle, kernels)
+    opened = open_head(bundle, kernels, open_gpu() if head == "cuda" else None)
     mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), opened.map_shape)
     network = open_network(backend, bundle, threads)
     network = StallNetwork(network, stalls) if stalls else network

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kernels import Form
-
 from .bundle import Bundle
 from .detector import Detector
 from .errors import EngineError
+from .head import HeadForm
 from .images.files import decode_image
 from .opening import open_detector
 
@@ -42,7 +41,7 @@ def check_golden(bundle: Bundle, detector: Detector) -> list[GoldenResult]:
 
 
 def require_golden(
-    bundle: Bundle, backend: str, threads: int, head: Form | None = None
+    bundle: Bundle, backend: str, threads: int, head: HeadForm | None = None
 ) -> list[GoldenResult]:
     """Opens the bundle on a backend and judges its golden images.
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from kernels import Form
-
 from .bus.endpoints import check_endpoint
 from .channel import Policy
 from .config import ConfigStruct, load_yaml
+from .head import HeadForm
 from .ids import check_id
 from .networks import NETWORKS
 from .networks.stall import Stall
@@ -56,8 +55,9 @@ class Station(ConfigStruct, frozen=True):
     """What runs the network, a key of `NETWORKS`."""
     threads: int = 1
     """CPU threads of the network and of each native kernel, 1..64."""
-    head: Form | None = None
-    """Kernels around the network: `native` or `reference` (NumPy); absent: native where it was compiled."""
+    head: HeadForm | None = None
+    """Kernels around the network: `native`, `reference` (NumPy) or `cuda` (the head on a GPU); absent: native
+    where it was compiled."""
     store: StoreConfig | None = None
     """Records of verdicts and images; absent: none are kept."""
     stalls: tuple[Stall, ...] = ()

@@ -31,9 +31,7 @@ class HostGrnr:
             BundleError: an array is missing or does not fit the network's outputs.
         """
         self._part, self._arrays, self._kernels = part, arrays, kernels
-        shapes = {spec.name: spec.shape for spec in outputs}
-        for i, name in enumerate(part.outputs):
-            _check_scale(i, name, shapes.get(name), part.rings[i], arrays)
+        check_scales(part, arrays, outputs)
         self.map_shape = (arrays["rows_0"].shape[0], arrays["columns_0"].shape[0])
         self._rows = [arrays[f"rows_{i}"] for i in range(len(part.outputs))]
         self._columns = [arrays[f"columns_{i}"] for i in range(len(part.outputs))]
@@ -43,8 +41,7 @@ class HostGrnr:
         self._features = [features[name] for name in self._part.outputs]
         self._pooled = [np.empty(feature.shape[1:], np.float32) for feature in self._features]
         self._map, self._score = anomaly_map, score
-        own = self._arrays.get("mask")
-        self._mask = own if mask is None else mask if own is None else own * mask
+        self._mask = joined_mask(self._arrays, mask)
 
     def run(self, stream: object | None = None) -> None:
         """As in `Head`."""
@@ -53,6 +50,9 @@ class HostGrnr:
         self._map[...], self._score[0] = self._kernels.finish_map(
             maps, self._rows, self._columns, part.fusion, part.score, part.top, self._mask, part.profile
         )
+
+    def close(self) -> None:
+        """As in `Head`: NumPy's memory goes by itself."""
 
     def _scale(self, i: int, features: F32) -> F32:
         """Residual map of one scale, (h, w), its ring filled."""
@@ -99,6 +99,19 @@ class HostGrnr:
 def _cut(features: F32, ring: int) -> F32:
     """Features without `ring` cells at every side."""
     return features[ring : features.shape[0] - ring, ring : features.shape[1] - ring]
+
+
+def joined_mask(arrays: dict[str, F32], mask: F32 | None) -> F32 | None:
+    """The bundle's own mask times the recipe's, where there are any."""
+    own = arrays.get("mask")
+    return own if mask is None else mask if own is None else own * mask
+
+
+def check_scales(part: GrnrHead, arrays: dict[str, F32], outputs: Sequence[TensorSpec]) -> None:
+    """Raises BundleError unless the head's arrays fit the network's outputs."""
+    shapes = {spec.name: spec.shape for spec in outputs}
+    for i, name in enumerate(part.outputs):
+        _check_scale(i, name, shapes.get(name), part.rings[i], arrays)
 
 
 def _check_scale(i: int, name: str, shape: tuple[int, ...] | None, ring: int, arrays: dict[str, F32]) -> None:

@@ -58,6 +58,9 @@ class HostKnn:
         worst = int(judged.argmax())
         self._score[0] = judged[worst] * self._weight(queries[worst], int(nearest[worst, 0]))
 
+    def close(self) -> None:
+        """As in `Head`: NumPy's memory goes by itself."""
+
     def _weight(self, query: F32, nearest: int) -> float:
         """Equation 7: 1 - softmax over the distances to the bank's own neighbourhood, at its nearest row.
 

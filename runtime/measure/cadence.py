@@ -11,12 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import Form
-
 from ..bundle import Bundle
 from ..detector import Detector
 from ..errors import ConfigError, PipelineError
 from ..frame import U8
+from ..head import HeadForm
 from ..opening import open_detector
 from ..pipeline import Pipeline
 from ..process import settle_memory
@@ -103,7 +102,7 @@ def measure(
     threads: int,
     images: Sequence[U8],
     cadence: Cadence,
-    head: Form | None = None,
+    head: HeadForm | None = None,
 ) -> CadenceFigures:
     """Runs a pipeline over the timetable and sums up.
 
@@ -129,7 +128,7 @@ def timed_pipeline(
     cadence: Cadence,
     sinks: Sequence[Sink],
     begin: threading.Event | None = None,
-    head: Form | None = None,
+    head: HeadForm | None = None,
 ) -> Pipeline:
     """A station's pipeline whose camera is the timetable; nothing is opened yet.
 

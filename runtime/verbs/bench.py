@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ..bundle import load_bundle
 from ..errors import ConfigError
-from ..heads import host_kernels
+from ..heads import head_name
 from ..measure.cadence import Cadence, CadenceFigures, measure
 from ..measure.latency import QUANTILES, needed_samples
 from ..measure.machine import Machine, this_machine
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     machine, images = this_machine(), camera_images(*frame)
     console = Console()
     quicken_threads()
-    head = host_kernels(arguments.head).form
+    head = head_name(arguments.head)
     runs = []
     for cadence in cadences:
         print(f"{cadence.fps:g} frames/s for {cadence.seconds:g} s ..", file=sys.stderr, flush=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from kernels import FORMS
-
 from ..bundle import Bundle
 from ..detector import HostDetector
+from ..head import HEAD_FORMS
 from ..networks import NETWORKS
 from ..opening import open_detector
 from ..recipe import Recipe
@@ -17,7 +16,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares --backend, --threads and --head."""
     parser.add_argument("--backend", default="onnxruntime", choices=sorted(NETWORKS))
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of network and kernels, 1..64")
-    parser.add_argument("--head", choices=FORMS, help="kernels around the network (native where compiled)")
+    parser.add_argument(
+        "--head", choices=HEAD_FORMS, help="kernels around the network (native, where compiled)"
+    )
 
 
 def open_chosen(arguments: argparse.Namespace, bundle: Bundle, recipe: Recipe | None = None) -> HostDetector:

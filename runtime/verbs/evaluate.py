@@ -18,7 +18,7 @@ from rich.table import Table
 from ..bundle import Bundle, load_bundle
 from ..detector import Detector
 from ..errors import ConfigError
-from ..heads import host_kernels
+from ..heads import head_name
 from ..images.dataset import Dataset, Sample, load_dataset
 from ..images.files import save_image
 from ..images.overlay import outcome_label, overlay
@@ -107,7 +107,7 @@ def _write(
             "recipe": None if arguments.recipe is None else str(arguments.recipe),
             "backend": arguments.backend,
             "threads": arguments.threads,
-            "head": host_kernels(arguments.head).form,
+            "head": head_name(arguments.head),
             "limit": arguments.limit,
             "method": METHOD,
         }
