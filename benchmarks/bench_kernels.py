@@ -1,6 +1,7 @@
 """How fast the kernels are on one core: native, reference, their peers and the machine's limit, in turn.
 
     python -m benchmarks.bench_kernels [--only TEXT ...] [--seconds 10] [--json] [--save]
+    python -m benchmarks.bench_kernels --gpu [--only TEXT ...] [--save]
 
 Each row of the table is one piece of work; its entrants are timed in turn, so that a busy machine slows all
 of them, and the figure is the median CPU time over the rounds. Install the peers with
@@ -23,6 +24,8 @@ SLOWS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 def main() -> int:
     """Prints the table, or JSON; with --save writes results/kernels.json and kernels.md."""
     arguments = _arguments()
+    if arguments.gpu:
+        return _on_gpu(arguments)
     _start_clean()
     # NumPy and the peers read their number of threads when they are loaded, not before here.
     from benchmarks.contest import hold
@@ -41,6 +44,25 @@ def main() -> int:
     print(to_json(report) if arguments.json else to_table(report))
     if arguments.save:
         save_report(report, HERE / "results" / "kernels.json", HERE / "kernels.md")
+    return 0
+
+
+def _on_gpu(arguments: argparse.Namespace) -> int:
+    """The rows of benchmarks/gpu; one line where there is no GPU."""
+    from kernels.device import DeviceError, open_device
+
+    try:
+        device = open_device()
+    except DeviceError as error:
+        print(f"bench_kernels --gpu: {error}", file=sys.stderr)
+        return 2
+    from benchmarks.gpu.report import run, save, to_table
+
+    report = run(device, arguments.only)
+    print(to_table(report))
+    if arguments.save:
+        save(report, HERE / "results" / "gpu_kernels.json")
+    device.close()
     return 0
 
 
@@ -66,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each row, at least 5 rounds")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--save", action="store_true", help="write results/kernels.json and kernels.md")
+    parser.add_argument("--gpu", action="store_true", help="time the CUDA kernels instead (gpu_kernels.json)")
     return parser.parse_args()
 
 

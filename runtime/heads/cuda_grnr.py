@@ -83,9 +83,13 @@ class CudaGrnr:
             )
         self._part, self._arrays, self._device = part, arrays, device
         self.map_shape = (arrays["rows_0"].shape[0], arrays["columns_0"].shape[0])
+        self.launches: list[Launch] = []
+        """All kernels of one image in order, once bound: the graph without uploads and downloads."""
 
     def bind(self, features: Buffers, anomaly_map: F32, score: F32, mask: F32 | None) -> None:
         """As in `Head`; all memory is asked for here, the kernels compiled, and the graph captured.
+
+        Features may be float16 too, as a network in FP16 gives them.
 
         Raises:
             EngineError: no compiler, or the GPU refuses.
@@ -100,11 +104,11 @@ class CudaGrnr:
         space = Workspace(self._device)
         self._stream = space.stream
         self._features = features
-        self._up = [(self._device.pinned(f.nbytes), space.empty(f.shape, np.float32)) for f in features]
+        self._up = [(self._device.pinned(f.nbytes), space.empty(f.shape, f.dtype)) for f in features]
         size = 4 * self.map_shape[0] * self.map_shape[1]
         self._down = [(self._device.pinned(n), self._device.memory(n)) for n in (size, 4)]
-        self._launches = self._plan(space, joined_mask(self._arrays, mask))
-        for launch in self._launches:
+        self.launches = self._plan(space, joined_mask(self._arrays, mask))
+        for launch in self.launches:
             self._device.load(launch)
         # Once without a graph: what the driver does at first use must not happen during the capture.
         self._enqueue()
@@ -119,7 +123,7 @@ class CudaGrnr:
         """
         try:
             for (staged, _), feature in zip(self._up, self._features, strict=True):
-                staged.view(feature.shape, np.float32)[...] = feature
+                staged.view(feature.shape, feature.dtype)[...] = feature
             self._enqueue() if self._graph is None else self._graph.launch()
             self._stream.mark().wait()
         except self._device.fault as error:
@@ -135,7 +139,7 @@ class CudaGrnr:
     def _enqueue(self) -> None:
         for staged, feature in self._up:
             self._stream.copy(feature, staged)
-        for launch in self._launches:
+        for launch in self.launches:
             self._stream.launch(launch)
         for found, result in self._down:
             self._stream.copy(found, result)
@@ -143,10 +147,11 @@ class CudaGrnr:
     def _plan(self, space: Workspace, mask: F32 | None) -> list[Launch]:
         """All launches in order: pooling, the global vectors, the regression for each pair; then the map."""
         part, launches = self._part, []
+        half = self._features[0].dtype == np.float16
         scales = [self._scale(i, space) for i in range(len(part.outputs))]
         for first in range(0, len(scales), 2):
             pair = scales[first : first + 2]
-            launches.append(pool(*(scale.pool for scale in pair), half=False))
+            launches.append(pool(*(scale.pool for scale in pair), half=half))
             launches += _vectors(pair, space)
             regressions = (scale.regression for scale in pair)
             launches.append(neighbour_regression(*regressions, blend=part.blend, ridge=part.ridge))

@@ -123,7 +123,9 @@ def test_a_gpu_that_fails_is_an_error_with_its_words() -> None:
 
 def test_more_than_the_kernels_take_is_refused_with_the_way_out() -> None:
     part = msgspec.structs.replace(PRESETS["nearest"], neighbours=65)
-    with pytest.raises(EngineError, match="at most 64 neighbours .*, the bundle has 65 .*; take head native"):
+    with pytest.raises(
+        EngineError, match=r"at most 64 neighbours .*, the bundle has 65 .*; take head native"
+    ):
         bound(RecordingDevice(), part)
 
 
