@@ -55,6 +55,9 @@ class HostDistanceMap:
             self._cells, self._rows, self._columns, part.fusion, part.score, part.top, self._mask
         )
 
+    def close(self) -> None:
+        """As in `Head`: NumPy's memory goes by itself."""
+
 
 def _check_pair(
     i: int, pair: tuple[str, str], shapes: dict[str, tuple[int, ...]], arrays: dict[str, F32]
