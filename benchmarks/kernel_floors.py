@@ -57,6 +57,33 @@ def distance_map(h: int, w: int, channels: int) -> Floor:
     return Floor("distance_map", f"{h} x {w} x {channels}", 2 * 2 * n * channels + 4 * n, 6 * n * channels)
 
 
+def distance_rowsum(n: int, channels: int) -> Floor:
+    """Cells read once, means written; every pair's product once, on tensor cores."""
+    moved = 2 * n * channels + 4 * n
+    return Floor("distance_rowsum", f"{n} x {channels}", moved, n * n * channels, TENSOR)
+
+
+def select_global(n: int, channels: int, count: int) -> Floor:
+    """Distances and the selected cells read once; the mean."""
+    moved = 4 * n + 2 * count * channels + 4 * (count + channels)
+    return Floor("select_global", f"{count} of {n} x {channels}", moved, count * channels)
+
+
+def knn_distance(n: int, m: int, channels: int, k: int) -> Floor:
+    """Both sides read once, distances and indices written; one product per pair, on tensor cores."""
+    moved = 2 * channels * (n + m) + 8 * n * k
+    operations = 2 * n * m * channels
+    return Floor("knn_distance", f"{n} x {m} x {channels}, k = {k}", moved, operations, TENSOR)
+
+
+def neighbour_regression(h: int, w: int, channels: int) -> Floor:
+    """Features of two parts read once; three products of 16 rows with 8 per cell, on tensor cores."""
+    cells = (h - 2) * (w - 2)
+    moved = 4 * h * w * channels + 4 * cells
+    operations = 3 * 2 * 16 * 8 * channels * cells
+    return Floor("neighbour_regression", f"{h} x {w} x {channels}", moved, operations, TENSOR)
+
+
 def finish_map(cells: tuple[int, int], size: int, taps: tuple[int, int]) -> Floor:
     """Both scales, cells x cells each; a strip as wide as the grid, then the map, `taps` products each."""
     moved = 4 * (sum(c * c for c in cells) + size * size)
@@ -79,6 +106,15 @@ def floors() -> Iterator[Floor]:
     yield pool_norm(256, 256, 512)
     yield distance_map(40, 40, 512)
     yield distance_map(256, 256, 512)
+    yield distance_rowsum(1600, 512)
+    yield distance_rowsum(400, 1024)
+    yield distance_rowsum(16384, 512)
+    yield select_global(1600, 512, 40)
+    yield knn_distance(1296, 200, 512, 24)
+    yield knn_distance(4096, 65536, 128, 1)
+    yield knn_distance(4096, 65536, 1024, 10)
+    yield neighbour_regression(40, 40, 512)
+    yield neighbour_regression(20, 20, 1024)
     yield finish_map((40, 20), 256, (5, 4))
     yield score_map(256)
 
