@@ -164,7 +164,8 @@ def knn_distance(
     queries = queries - bank.centre
     own_squares = inner(queries, queries)
     distances, indices = out or (np.empty((n, k), queries.dtype), np.empty((n, k), np.int64))
-    step = max(1, _TILE // m)
+    # At least 32 rows: fewer would read a large bank once for each.
+    step = max(32, _TILE // m)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
         tile = _squared_distances(queries[rows], own_squares[rows], bank.centred, bank.squares)
