@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gonogo
+from kernels.device import Probe
 from runtime.images.files import load_image, save_image
 
 U8 = NDArray[np.uint8]
@@ -136,3 +137,17 @@ def test_doctor_runs_a_real_inference_and_reports_it(capsys: pytest.CaptureFixtu
     findings = {finding["topic"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["onnxruntime"]["level"] == "ok"
     assert {"machine", "python", "gpu", "cameras", "disk"} <= findings.keys()
+
+
+def test_doctor_names_what_cuda_lacks_in_one_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kernels.device.probe", lambda: Probe("", 1, (12, 6), "sm_87"))
+    monkeypatch.setattr("kernels.compile.compilers", lambda: ())
+    monkeypatch.setattr("runtime.verbs.doctor._version", lambda package: None)
+    gonogo.main(["doctor", "--json"])
+    said = {finding["topic"]: finding["text"] for finding in json.loads(capsys.readouterr().out)}
+    assert said["gpu"] == "1 x sm_87, driver for CUDA 12.6; head cuda runs GRNR on it"
+    assert said["cuda"] == "neither cuda-core nor pycuda is installed; pip install 'gonogo[cuda12]'"
+    assert said["cuda code"].startswith("no CUDA compiler for sm_87 and a driver of CUDA 12.6: none is")
+    assert said["cuda code"].endswith("pip install 'gonogo[cuda12]'")

@@ -123,24 +123,36 @@ def _backends() -> list[Finding]:
 def _gpu() -> list[Finding]:
     """What the GPU's kernels would need: a driver with a GPU, a provider, a compiler; one line for each."""
     try:
-        from kernels import compile as cuda_compile
         from kernels.device import PROVIDERS, probe
     except ImportError as error:
         return [Finding("gpu", "fault", f"cannot be imported: {error}")]
     found = probe()
     if found.reason:
-        return [Finding("gpu", "note", f"{found.reason}; verdicts come from the CPU")]
-    release = ".".join(map(str, found.cuda))
-    findings = [Finding("gpu", "ok", f"{found.devices} x {found.arch}, driver for CUDA {release}")]
-    providers = {name: _version(name) for name in PROVIDERS}
-    text = ", ".join(f"{name} {at}" for name, at in providers.items() if at)
-    extra = f"pip install 'gonogo[cuda{found.cuda[0]}]'"
-    findings.append(Finding("cuda", "ok" if text else "note", text or f"no provider; {extra}"))
+        findings = [Finding("gpu", "note", f"{found.reason}; verdicts come from the CPU")]
+    else:
+        driver = "driver for CUDA {}.{}".format(*found.cuda)
+        findings = [
+            Finding("gpu", "ok", f"{found.devices} x {found.arch}, {driver}; head cuda runs GRNR on it")
+        ]
+    installed = [f"{name} {at}" for name in PROVIDERS if (at := _version(name))]
+    extra = f"cuda{found.cuda[0] or 13}"
+    missing = f"neither {' nor '.join(PROVIDERS)} is installed; pip install 'gonogo[{extra}]'"
+    findings.append(Finding("cuda", "ok" if installed else "note", ", ".join(installed) or missing))
+    return [*findings, _cuda_code(found.arch, found.cuda, extra)]
+
+
+def _cuda_code(arch: str, driver: tuple[int, int], extra: str) -> Finding:
+    """What compiles the CUDA kernels: for this GPU, or at all where there is none."""
+    from kernels.compile import CompileError, choose, compilers
+
+    if not arch:
+        names = ", ".join(map(str, compilers()))
+        missing = f"no NVRTC and no nvcc; pip install 'gonogo[{extra}]'"
+        return Finding("cuda code", "ok" if names else "note", names or missing)
     try:
-        findings.append(Finding("cuda code", "ok", f"by {cuda_compile.choose(found.arch, found.cuda)}"))
-    except cuda_compile.CompileError as error:
-        findings.append(Finding("cuda code", "note", str(error)))
-    return findings
+        return Finding("cuda code", "ok", f"{choose(arch, driver)} for {arch}")
+    except CompileError as error:
+        return Finding("cuda code", "note", str(error))
 
 
 def _cameras() -> list[Finding]:
