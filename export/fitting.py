@@ -19,7 +19,7 @@ from runtime.networks import open_network
 from .checkpoint import Checkpoint
 from .draft import Draft, draft_bundle, now, versions
 from .fitted import SCHEMA, Fitted, FittedFacts
-from .method import Memory, Method, Report
+from .method import Memory, Method, Report, evenly
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -139,11 +139,6 @@ def _left_out(draft: Draft, memory: Memory, images: Sequence[U8], report: Report
         (scores[i],) = draft.with_memory(memory.arrays(without=i)).scores([images[i]])
         report("threshold", len(scores), len(judged))
     return scores
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices of `count`, evenly spread from the first to the last."""
-    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
 def _suggestion(scores: list[float]) -> Suggestion:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from runtime.bundle import HeadPart, NetworkPart, Preprocessing
@@ -16,6 +18,7 @@ from runtime.network import TensorSpec
 
 from .checkpoint import Checkpoint
 from .networks import BACKBONES, build_network
+from .networks.graph import Graph, Shape
 
 F32 = NDArray[np.float32]
 Arrays: TypeAlias = Mapping[str, NDArray[np.floating[Any]]]
@@ -106,6 +109,26 @@ def lay(
     entry = BACKBONES[backbone]
     how = Preprocessing(size=(side, side), mean=entry.mean, std=entry.std, map_extent=extent)
     return Laid(model.SerializeToString(), part, how)
+
+
+def extended(laid: Laid, add: Callable[[Graph], Mapping[str, Shape]]) -> Laid:
+    """`laid` with more nodes behind its outputs.
+
+    Args:
+        add: lays them, taking the outputs by name; gives the shapes of the outputs that replace those.
+    """
+    model = onnx.load_from_string(laid.model)
+    graph = Graph(model)
+    shapes = dict(add(graph))
+    whole = graph.model(model.graph.name, {laid.part.input.name: laid.part.input.shape}, shapes)
+    outputs = tuple(TensorSpec(name, shape) for name, shape in shapes.items())
+    part = msgspec.structs.replace(laid.part, outputs=outputs)
+    return replace(laid, model=whole.SerializeToString(), part=part)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` indices of `count`, evenly spread from the first to the last."""
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
 def require_known(backbone: str, known: Sequence[str]) -> None:

@@ -8,12 +8,13 @@ from typing import TypeAlias
 from runtime.config import load_yaml
 
 from .grnr import GrnrExport
+from .inp_former import InpFormerExport
 from .patchcore import PatchcoreExport
 
-METHODS = {"grnr": GrnrExport, "patchcore": PatchcoreExport}
+METHODS = {"grnr": GrnrExport, "patchcore": PatchcoreExport, "inp_former": InpFormerExport}
 """Method's name in the export config -> the struct that holds its settings, fits and exports it."""
 
-MethodConfig: TypeAlias = GrnrExport | PatchcoreExport
+MethodConfig: TypeAlias = GrnrExport | PatchcoreExport | InpFormerExport
 """Union of all of them; the key `method` says which."""
 
 

@@ -1,0 +1,1 @@
+"""What trains, in torch: imported by a method's `fit` and by nothing else."""
