@@ -3,9 +3,9 @@
     python -m benchmarks.bench_trained DATA --weights WEIGHTS
 
 DATA and WEIGHTS as for bench_accuracy. Every row is the real path: fit to train/good, export to a bundle,
-load it, evaluate all test images. Rows go to results/trained.json as they are done and into the page accuracy.md,
-beside what PatchCore and zero-shot GRNR reach there. A row is measured again when the data or the code that
-decides it has changed. --sheets writes a contact sheet of each row: image, ground truth, map.
+load it, evaluate all test images. Rows go to results/trained.json as they are done and into the page
+accuracy.md, beside what PatchCore and zero-shot GRNR reach there. A row is measured again when the data or
+the code that decides it has changed. --sheets writes a contact sheet of each row: image, ground truth, map.
 """
 
 from __future__ import annotations
