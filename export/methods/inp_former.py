@@ -42,7 +42,7 @@ DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
 """Backbone -> input side, px, and its outputs, the finest grid first: one group of features each."""
 SIGMA = 4 / 256
 """Standard deviation of the map's smoothing as a share of its side."""
-HEADS = 8
+HEADS = 2
 HELD_OUT = 5
 """Every fifth good image is not trained on: its score gives the threshold."""
 MOST_HELD_OUT = 30
@@ -108,13 +108,13 @@ class InpFormerExport(ConfigStruct, frozen=True, tag_field="method", tag="inp_fo
         known = [i for i in range(len(features)) if i not in held]
         projections = _projections(features, known, self.width, report)
         groups = _projected(features, known, projections, report)
-        form = self._form([projection["weight"].shape[0] for projection in projections])
+        form = self._form([len(projection) for projection in projections])
         plan = self._plan(len(known))
         weights = train_inp_former(
             form, groups, plan, self._losses(), _digest(self, groups), checkpoint, report
         )
         for i, projection in enumerate(projections):
-            weights.update({f"project.{i}.{key}": array for key, array in projection.items()})
+            weights[f"project.{i}"] = projection
         return Trained(weights, held)
 
     def finish(self, laid: Laid, memory: Arrays) -> Laid:
@@ -151,8 +151,9 @@ class InpFormerExport(ConfigStruct, frozen=True, tag_field="method", tag="inp_fo
     def _lay_trained(self, graph: Graph, part: NetworkPart, weights: Mapping[str, F32]) -> dict[str, Shape]:
         groups = []
         for i, output in enumerate(part.outputs):
-            name = graph.linear(output.name, weights, f"project.{i}")
-            groups.append((name, (*output.shape[:3], len(weights[f"project.{i}.weight"]))))
+            projection = weights[f"project.{i}"]
+            name = graph.node("MatMul", output.name, graph.constant(f"project.{i}", projection.T))
+            groups.append((name, (*output.shape[:3], len(projection))))
         return lay_inp_former(graph, groups, self._form([shape[3] for _, shape in groups]), weights)
 
 
@@ -185,49 +186,54 @@ def _lay_groups(graph: Graph, part: NetworkPart) -> dict[str, Shape]:
     return shapes
 
 
-def _projections(
-    features: Features, known: Sequence[int], width: int, report: Report
-) -> list[dict[str, F32]]:
-    """Per group, `weight` (c, C) and `bias` (c,) onto its c <= `width` principal components, c a multiple of
-    the heads, each divided by the fourth root of its variance.
+def _projections(features: Features, known: Sequence[int], width: int, report: Report) -> list[F32]:
+    """Per group, (c, C): onto its c <= `width` principal components, c a multiple of the heads, each over
+    its standard deviation.
 
-    Derived: a cosine of raw ReLU features sees their common mean above all; fully whitened it sees noise.
+    Derived. The mean is not taken off: about it, what cannot be predicted in a good texture points anywhere,
+    and its cosine hides a defect; from the origin, good features point one way.
     """
-    sums: list[NDArray[np.float64]] = []
-    products: list[NDArray[np.float64]] = []
-    count = 0
+    moments: list[_Moments] = []
     for done, i in enumerate(known, 1):
-        rows = [group.reshape(-1, group.shape[-1]).astype(np.float64) for group in features[i]]
-        moments = [(r.sum(axis=0), r.T @ r) for r in rows]
-        sums = [a + b for a, (b, _) in zip(sums, moments, strict=True)] if sums else [b for b, _ in moments]
-        products = (
-            [a + b for a, (_, b) in zip(products, moments, strict=True)]
-            if products
-            else [b for _, b in moments]
-        )
-        count += len(rows[0])
+        moments = moments or [_Moments(feature.shape[-1]) for feature in features[i]]
+        for own, feature in zip(moments, features[i], strict=True):
+            own.add(feature)
         report("features", done, len(known))
-    return [_components(s / count, p / count, width) for s, p in zip(sums, products, strict=True)]
+    return [own.components(width) for own in moments]
 
 
-def _components(mean: NDArray[np.float64], square: NDArray[np.float64], width: int) -> dict[str, F32]:
-    variances, axes = np.linalg.eigh(square - np.outer(mean, mean))
-    kept = min(width, len(mean)) // HEADS * HEADS
-    variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
-    # A channel that never varied stays silent, and does not divide by nothing.
-    scale = np.maximum(variances, 1e-6 * max(variances[0], 1e-12)) ** -0.25
-    weight = (axes * scale).T
-    return {"weight": weight.astype(np.float32), "bias": (-weight @ mean).astype(np.float32)}
+class _Moments:
+    """Mean and covariance of features, summed up image by image."""
+
+    def __init__(self, channels: int) -> None:
+        self._count, self._sum = 0, np.zeros(channels)
+        self._products = np.zeros((channels, channels))
+
+    def add(self, feature: F32) -> None:
+        rows = feature.reshape(-1, feature.shape[-1]).astype(np.float64)
+        self._count += len(rows)
+        self._sum += rows.sum(axis=0)
+        self._products += rows.T @ rows
+
+    def components(self, width: int) -> F32:
+        """(c, C), the greatest first."""
+        mean = self._sum / self._count
+        variances, axes = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
+        kept = min(width, len(mean)) // HEADS * HEADS
+        variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
+        # A channel that never varied must not be divided by nothing.
+        scale = np.maximum(variances, 1e-6 * max(variances[0], 1e-12)) ** -0.5
+        return (axes * scale).T.astype(np.float32)
 
 
 def _projected(
-    features: Features, known: Sequence[int], projections: Sequence[Mapping[str, F32]], report: Report
+    features: Features, known: Sequence[int], projections: Sequence[F32], report: Report
 ) -> list[F32]:
     """Per group, (images, cells, c) float32: what is trained on, computed once."""
     groups: list[list[F32]] = [[] for _ in projections]
     for done, i in enumerate(known, 1):
-        for rows, feature, how in zip(groups, features[i], projections, strict=True):
-            rows.append(feature.reshape(-1, feature.shape[-1]) @ how["weight"].T + how["bias"])
+        for rows, feature, projection in zip(groups, features[i], projections, strict=True):
+            rows.append(feature.reshape(-1, feature.shape[-1]) @ projection.T)
         report("projection", done, len(known))
     return [np.stack(rows) for rows in groups]
 

@@ -20,7 +20,7 @@ from export.draft import draft_bundle
 from export.fitted import load_fitted, save_fitted
 from export.fitting import NetworkFeatures, fit_method
 from export.method import evenly
-from export.methods.inp_former import InpFormerExport, _components
+from export.methods.inp_former import InpFormerExport, _Moments
 from export.networks.inp_former import Form
 from runtime.bundle import load_bundle
 from runtime.errors import ConfigError
@@ -62,7 +62,7 @@ def by_torch(method: InpFormerExport, weights: dict[str, F32], image: U8) -> F32
     rows = []
     for i, feature in enumerate(features):
         flat = feature.reshape(1, -1, feature.shape[2])
-        rows.append(torch.from_numpy(flat @ weights[f"project.{i}.weight"].T + weights[f"project.{i}.bias"]))
+        rows.append(torch.from_numpy(flat @ weights[f"project.{i}"].T))
     model = training.InpFormer(method._form([row.shape[2] for row in rows]), 9)
     model.load_state_dict(
         {name: torch.from_numpy(weights[name].copy()) for name in weights if not name.startswith("project.")}
@@ -303,22 +303,25 @@ def test_the_threshold_comes_from_images_that_were_not_trained_on() -> None:
     assert hint.threshold == np.nextafter(np.float32(greatest), np.float32(np.inf))
 
 
-def test_a_projection_halves_the_spread_of_variances_and_survives_a_dead_channel() -> None:
+def test_a_projection_brings_all_directions_to_one_spread_and_survives_a_dead_channel() -> None:
     rng = np.random.default_rng(0)
-    rows = rng.normal(2, 1, (5000, 10)) * np.array([8, 7, 6, 5, 4, 3, 2, 1, 0.5, 0])
-    found = _components(rows.mean(0), rows.T @ rows / len(rows), 64)
-    assert found["weight"].shape == (8, 10)
-    deviation = (rows @ found["weight"].T + found["bias"]).std(axis=0)
-    # The square root of a deviation is left: 8 to 1 becomes 2.8 to 1.
-    np.testing.assert_allclose(deviation, np.sqrt([8, 7, 6, 5, 4, 3, 2, 1]), rtol=0.05)
-    assert np.isfinite(_components(np.zeros(8), np.zeros((8, 8)), 8)["weight"]).all()
+    rows = (rng.normal(2, 1, (5000, 10)) * np.array([8, 7, 6, 5, 4, 3, 2, 1, 0.5, 0])).astype(np.float32)
+    moments = _Moments(10)
+    moments.add(rows[:2000].reshape(40, 50, 10))
+    moments.add(rows[2000:].reshape(60, 50, 10))
+    found = moments.components(8)
+    assert found.shape == (8, 10)
+    np.testing.assert_allclose((rows @ found.T).std(axis=0), 1, rtol=0.01)
+    dead = _Moments(8)
+    dead.add(np.zeros((2, 2, 8), np.float32))
+    assert np.isfinite(dead.components(8)).all()
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         *((key, 0) for key in ("prototypes", "blocks", "steps", "batch", "queries")),
-        ("width", 7),
+        ("width", 1),
         ("seed", -1),
         ("coherence", -0.1),
         ("mining", float("nan")),
