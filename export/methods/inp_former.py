@@ -223,7 +223,8 @@ class _Moments:
         variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
         # A channel that never varied must not be divided by nothing.
         scale = np.maximum(variances, 1e-6 * max(variances[0], 1e-12)) ** -0.5
-        return (axes * scale).T.astype(np.float32)
+        components: F32 = (axes * scale).T.astype(np.float32)
+        return components
 
 
 def _projected(

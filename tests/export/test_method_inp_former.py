@@ -284,9 +284,12 @@ def test_a_loss_that_is_no_number_stops_with_its_step() -> None:
 
 def test_each_epoch_is_reported_with_its_loss() -> None:
     notes: list[tuple[int, int, str]] = []
-    fit_method(
-        SMALL, Path(), sections(4), lambda s, d, t, n="": notes.append((d, t, n)) if s == "train" else None
-    )
+
+    def report(step: str, done: int, total: int, note: str = "") -> None:
+        if step == "train":
+            notes.append((done, total, note))
+
+    fit_method(SMALL, Path(), sections(4), report)
     assert [done for done, _, _ in notes] == list(range(1, notes[-1][1] + 1))
     losses = [float(note.removeprefix("loss ")) for _, _, note in notes]
     assert losses[-1] < 0.9 * losses[0]
