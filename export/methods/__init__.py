@@ -14,6 +14,11 @@ from .patchcore import PatchcoreExport
 METHODS = {"grnr": GrnrExport, "patchcore": PatchcoreExport, "inp_former": InpFormerExport}
 """Method's name in the export config -> the struct that holds its settings, fits and exports it."""
 
+EXPERIMENTAL = {
+    "inp_former": "below nearest neighbour on fine textures, see benchmarks/accuracy.md",
+}
+"""Methods that are not recommended yet, and why; fit and export say so."""
+
 MethodConfig: TypeAlias = GrnrExport | PatchcoreExport | InpFormerExport
 """Union of all of them; the key `method` says which."""
 

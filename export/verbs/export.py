@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         from ..bundling import export_bundle, export_fitted
         from ..fitted import load_fitted
         from ..fitting import ImageFiles
-        from ..methods import load_method
+        from ..methods import EXPERIMENTAL, load_method
     except ModuleNotFoundError as error:
         raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[export]'") from None
     method, base = load_method(arguments.config), arguments.config.resolve().parent
@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = bundle.manifest
     print(f"{arguments.output}: {manifest.method} ({manifest.preset}) on {manifest.network.backbone}")
     print(f"golden: the planted defect scores {manifest.golden.margin:.2f} x the good image")
+    if manifest.method in EXPERIMENTAL:
+        print(f"{manifest.method} is experimental: {EXPERIMENTAL[manifest.method]}")
     hint = manifest.suggestion
     if hint is None:
         print("threshold: none yet; run 'gonogo calibrate' with images of good parts")

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         from ..checkpoint import Checkpoint
         from ..fitted import require_new_folder, save_fitted
         from ..fitting import ImageFiles, fit_method
-        from ..methods import load_method
+        from ..methods import EXPERIMENTAL, load_method
     except ModuleNotFoundError as error:
         raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[export]'") from None
     require_new_folder(arguments.output)
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.output}: {fitted.facts.good_images} good images, kept {_kept(fitted.arrays)}")
     hint = fitted.facts.suggestion
     print(f"threshold: {hint.threshold:.6g} suggested by {hint.good_images} of them, each unknown to it")
+    if (name := type(method).__struct_config__.tag) in EXPERIMENTAL:
+        print(f"{name} is experimental: {EXPERIMENTAL[name]}")
     return 0
 
 

@@ -249,14 +249,14 @@ def test_a_fit_killed_by_kill_9_goes_on_to_the_same_result(tmp_path: Path) -> No
                 os.kill(fit.pid, signal.SIGKILL)
                 break
     assert fit.returncode == -signal.SIGKILL
-    done: list[int] = []
+    epochs: list[int] = []
 
-    def report(step: str, now: int, total: int, note: str = "") -> None:
+    def report(step: str, done: int, total: int, note: str = "") -> None:
         if step == "train":
-            done.append(now)
+            epochs.append(done)
 
     resumed = fit_method(SMALL, Path(), sections(4), report, Checkpoint(kept)).arrays
-    assert done[0] > 5
+    assert epochs[0] > 5
     whole = fit_method(SMALL, Path(), sections(4)).arrays
     for name, array in whole.items():
         np.testing.assert_array_equal(array, resumed[name])
