@@ -165,6 +165,8 @@ class CoreDevice:
 
 def as_argument(argument: Any) -> Any:
     """An argument of a launch in the width that the kernel declares: a bare int would go as 64 bits."""
+    if argument is None:
+        return 0  # the null pointer: 64 bits
     if isinstance(argument, Memory):
         return argument.address
     return np.float32(argument) if isinstance(argument, float) else np.int32(argument)

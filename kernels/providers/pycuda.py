@@ -144,8 +144,8 @@ class PyDevice:
 
 def as_argument(argument: Any) -> Any:
     """An argument of a launch in the width that the kernel declares."""
-    if isinstance(argument, Memory):
-        return np.uintp(argument.address)
+    if argument is None or isinstance(argument, Memory):
+        return np.uintp(argument.address if argument else 0)
     return np.float32(argument) if isinstance(argument, float) else np.int32(argument)
 
 

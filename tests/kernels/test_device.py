@@ -150,12 +150,12 @@ def test_cuda_core_takes_our_arguments_in_the_kernels_widths() -> None:
     from kernels.providers.cuda_core import as_argument
 
     memory = Memory(address=0x1234567890, nbytes=4, owner=None)
-    arguments = [as_argument(value) for value in (memory, -3, 0.5)]
+    arguments = [as_argument(value) for value in (memory, None, -3, 0.5)]
     holder = ParamHolder(arguments)
-    pointers = (ctypes.c_void_p * 3).from_address(holder.ptr)
-    kinds: tuple[Any, ...] = (ctypes.c_uint64, ctypes.c_int32, ctypes.c_float)
+    pointers = (ctypes.c_void_p * 4).from_address(holder.ptr)
+    kinds: tuple[Any, ...] = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_float)
     found = [kind.from_address(at or 0).value for kind, at in zip(kinds, pointers, strict=True)]
-    assert found == [0x1234567890, -3, 0.5]
+    assert found == [0x1234567890, 0, -3, 0.5]
 
 
 def test_work_is_recorded_in_order_and_a_graph_replays_it() -> None:
