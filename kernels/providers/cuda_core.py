@@ -113,6 +113,7 @@ class CoreDevice:
         self._codes: dict[str, core.ObjectCode] = {}
         self._kernels: dict[tuple[str, str], core.Kernel] = {}
         self._given: list[core.Buffer] = []
+        self._streams: list[core.Stream] = []
 
     def memory(self, nbytes: int) -> Memory:
         """As in `Device`."""
@@ -132,7 +133,9 @@ class CoreDevice:
 
     def stream(self) -> CoreStream:
         """As in `Device`."""
-        return CoreStream(self, self._device.create_stream(options=core.StreamOptions(nonblocking=True)))
+        stream = self._device.create_stream(options=core.StreamOptions(nonblocking=True))
+        self._streams.append(stream)
+        return CoreStream(self, stream)
 
     def load(self, launch: Launch) -> None:
         """As in `Device`."""
@@ -157,7 +160,8 @@ class CoreDevice:
 
     def close(self) -> None:
         """As in `Device`."""
-        self._device.sync()
+        for stream in self._streams:
+            stream.sync()
         for buffer in self._given:
             buffer.close()
         self._given.clear()

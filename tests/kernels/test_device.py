@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import ctypes
 import ctypes.util
+import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -15,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.compile import compilers
 from kernels.cuda import pattern
 from kernels.device import PROVIDERS, DeviceError, Memory, Probe, open_device, probe
 from kernels.providers.recording import RecordingDevice
 
+ROOT = Path(__file__).parents[2]
 PROVIDER_SOURCES = Path(import_module("kernels.providers").__file__ or "").parent
 
 
@@ -128,7 +132,7 @@ def test_cuda_core_has_every_name_that_its_provider_uses() -> None:
     assert [name for name in sorted(names) if not reached(core, name)] == []
     # What the provider calls on the objects that it gets from there.
     methods = {
-        core.Device: "set_current name arch memory_resource create_stream sync",
+        core.Device: "set_current name arch memory_resource create_stream",
         core.Stream: "handle record create_graph_builder sync",
         core.Event: "sync __sub__",
         core.Buffer: "from_handle copy_from fill handle close",
@@ -156,6 +160,62 @@ def test_cuda_core_takes_our_arguments_in_the_kernels_widths() -> None:
     kinds: tuple[Any, ...] = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_float)
     found = [kind.from_address(at or 0).value for kind, at in zip(kinds, pointers, strict=True)]
     assert found == [0x1234567890, 0, -3, 0.5]
+
+
+LIFE = """
+import numpy as np
+from kernels.cuda import pattern
+from kernels.device import open_device
+from kernels.workspace import Workspace
+
+device = open_device("cuda-core")
+space = Workspace(device)
+pinned, memory = device.pinned(20), space.empty(5, np.float32)
+assert pinned.view((5,), np.float32).shape == (5,)
+launch = pattern(memory, space.constant(np.arange(5, dtype=np.float32)), 5)
+device.load(launch)
+space.stream.fill(memory, 3)
+
+
+def work():
+    space.stream.launch(launch)
+    space.stream.copy(pinned, memory)
+
+
+graph = space.stream.capture(work)
+before = space.stream.mark(timed=True)
+graph.launch()
+after = space.stream.mark(timed=True)
+after.wait()
+assert after.ms_since(before) == 1.5
+assert isinstance(space.stream.handle, int)
+space.stream.sync()
+device.close()
+print(device.name, device.arch)
+"""
+
+
+def test_the_real_cuda_core_takes_every_call_of_its_provider(tmp_path: Path) -> None:
+    pytest.importorskip("cuda.core")
+    if not compilers():
+        pytest.skip("no CUDA compiler")
+    source, library = Path(__file__).with_name("driver_stub.c"), tmp_path / "libcuda.so.1"
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    command = ["gcc", "-w", "-shared", "-fPIC", str(source), "-o", str(library)]
+    subprocess.run(command, check=True)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", LIFE]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "stub sm_87\n"
+    # The constant goes up, capture in thread-local mode (1) takes two operations, the graph is launched once.
+    said = [
+        line for line in done.stderr.splitlines() if line.split()[0] in ("launch", "copy", "capture", "graph")
+    ]
+    assert said == ["copy", "capture 1", "launch", "copy", "graph"]
 
 
 def test_work_is_recorded_in_order_and_a_graph_replays_it() -> None:
