@@ -1,7 +1,8 @@
 // Features averaged over 3x3 cells, their mean, and their squared distance from it.
 // Reference: kernels/reference.py, pool_norm.
 // features, pooled, lower, centred (h, w, C) f16, or features f32 in pool_norm_f32; norms (h, w), mean (C,) f32;
-// row-major, sums in f32. pooled + lower / 2048 have 22 bits of each result; lower may be null. h, w, C >= 1. C % 8 == 0 and bases aligned to 16 read 16 bytes at once, others number by number.
+// row-major, sums in f32. pooled + lower / 2048 have 22 bits of each result; lower may be null. h, w, C >= 1.
+// C % 8 == 0 and bases aligned to 16 read 16 bytes at once, others number by number.
 //
 // Two launches; the first one takes two scales of an image at once, the second is left out where the norms are not
 // wanted. pool_norm reads the features from memory once: a thread owns 8 channels of one column of cells and
@@ -17,7 +18,8 @@ constexpr int CHUNK = LANES * EIGHT;
 
 // `sum` = features of the cell and of its neighbours left and right; outside of the grid they count as 0.
 template <class T>
-INLINE void row_sum(float (&sum)[EIGHT], const T* features, int y, int x, int h, int w, int c, int channel, bool whole) {
+INLINE void row_sum(float (&sum)[EIGHT], const T* features, int y, int x, int h, int w, int c, int channel,
+                    bool whole) {
     for (int k = 0; k < EIGHT; ++k) sum[k] = 0;
     if (y < 0 || y >= h) return;
     for (int at = max(x - 1, 0); at <= min(x + 1, w - 1); ++at) {
@@ -105,17 +107,17 @@ INLINE void pool_one(const Scale<T>& first, const Scale<T>& second) {
 }
 
 extern "C" __global__ void pool_norm(
-    const f16* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
-    int c_0, const f16* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
-    int w_1, int c_1) {
+    const f16* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0,
+    int h_0, int w_0, int c_0, const f16* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1,
+    unsigned* counters_1, int h_1, int w_1, int c_1) {
     pool_one<f16>({features_0, pooled_0, lower_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
                   {features_1, pooled_1, lower_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
 }
 
 extern "C" __global__ void pool_norm_f32(
-    const float* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0, int h_0, int w_0,
-    int c_0, const float* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1, unsigned* counters_1, int h_1,
-    int w_1, int c_1) {
+    const float* features_0, f16* pooled_0, f16* lower_0, float* mean_0, float* partials_0, unsigned* counters_0,
+    int h_0, int w_0, int c_0, const float* features_1, f16* pooled_1, f16* lower_1, float* mean_1, float* partials_1,
+    unsigned* counters_1, int h_1, int w_1, int c_1) {
     pool_one<float>({features_0, pooled_0, lower_0, mean_0, partials_0, counters_0, h_0, w_0, c_0},
                     {features_1, pooled_1, lower_1, mean_1, partials_1, counters_1, h_1, w_1, c_1});
 }

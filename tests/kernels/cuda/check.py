@@ -46,7 +46,7 @@ def run_check(kernel: str, source: Path, sanitize: bool) -> subprocess.Completed
         environment["ASAN_OPTIONS"] = f"detect_leaks=0:exitcode={SANITIZED}"
         environment["UBSAN_OPTIONS"] = f"exitcode={SANITIZED}"
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=ROOT
+        command, capture_output=True, text=True, check=False, timeout=300, env=environment, cwd=ROOT
     )
 
 
