@@ -48,7 +48,7 @@ class HealthWatch:
         self.camera_lost = False
         self.sink_failed = False
         self.storage_failed = False
-        """Records of verdicts are being lost."""
+        """The disk refuses records of verdicts: they wait, and may be lost."""
         self.clock_ok = True
         self.drifting = False
         """Light or focus move away from those of the good images."""

@@ -18,22 +18,27 @@ LOCK = Path("/tmp/gonogo-gige-camera.lock")
 
 
 class Peer:
-    """A peer's process; `start` returns when it serves."""
+    """A peer's process."""
 
     def __init__(self, script: str, *arguments: str) -> None:
         self._command = [SYSTEM_PYTHON, str(PEERS / script), *arguments]
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        """Returns when it serves; does nothing when it runs already."""
+        if self._process is not None:
+            return
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "serving\n"
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -41,7 +46,7 @@ class Peer:
             self._process.communicate()
             self._process = None
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 

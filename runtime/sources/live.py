@@ -42,7 +42,7 @@ class LiveConfig(ConfigStruct, frozen=True):
     """1 grey, 3 BGR."""
     open_timeout_ms: int = 5000
     """How long the first frame may take."""
-    lost_after_ms: int | None = 300
+    lost_after_ms: int | None = 250
     """Time without a new frame after which the camera is lost and opened again; null: never, for a camera
     that waits for triggers."""
     frozen_after: int | None = 2
@@ -165,10 +165,10 @@ class LiveSource:
         if isinstance(self._error, SourceLost):
             raise self._error
         limit_ms = self._config.lost_after_ms
-        if limit_ms is None or self._newest is not None:
+        if limit_ms is None:
             return
         silent_us = self._clock.now_us() - self._fresh_us
-        if silent_us > max(1000 * limit_ms, SILENT_INTERVALS * self._interval_us) and not self._starved:
+        if silent_us > max(1000 * limit_ms, SILENT_INTERVALS * self._interval_us):
             raise SourceLost(f"{self._where}: no new frame for {silent_us // 1000} ms; check cable and power")
 
     def close(self) -> None:

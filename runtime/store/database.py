@@ -128,7 +128,7 @@ def _open_sound(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    return sqlite3.connect(path, timeout=0.2, isolation_level=None)
 
 
 def _put_aside(path: Path) -> None:

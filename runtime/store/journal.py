@@ -19,25 +19,28 @@ logger = logging.getLogger(__name__)
 
 Stored = Literal["yes", "queued", "no"]
 WAITING = 10_000
-"""Rows that may wait for a slow disk, 13 MB; more are lost, and counted."""
-RETRY_S = 1.0
+"""Rows that may wait for a disk that is slow, full or gone, 13 MB; more are lost, and counted."""
+RETRY_S = 0.5
 """Pause after a disk that refused, so that a full one is not asked a thousand times a second."""
 CLOSE_TIMEOUT_S = 10.0
 
 
 class Journal:
-    """Rows from any thread, written by one thread in as few transactions as the disk allows."""
+    """Rows from any thread, written by one thread in as few transactions as the disk allows.
+
+    A row that the disk refuses waits and is tried again; it is lost only when too many wait, or at the end.
+    """
 
     def __init__(self, folder: Path, durability: str = "full", keep_days: int = 90) -> None:
         """Starts the thread; the folder is there and may be written to."""
         self.failed = False
-        """Whether the last write did not succeed, or rows had to be dropped since."""
+        """Whether the disk refused the last time, or a row had to be dropped since."""
         self.lost = 0
         """Rows that nobody will find on the disk."""
         self._folder, self._durability, self._keep_days = folder, durability, keep_days
         self._changed = threading.Condition()
         self._rows: deque[Row] = deque()
-        self._taken, self._settled, self._refused = 0, 0, 0
+        self._taken, self._settled = 0, 0
         self._closing = False
         self._day = ""
         self._database: Database | None = None
@@ -50,7 +53,7 @@ class Journal:
         return self._taken - self._settled
 
     def save(self, row: Row, wait_us: int) -> Stored:
-        """Hands a row over and waits until it is on the disk.
+        """Hands a row over and waits until it is on the disk; not for a disk that refuses.
 
         Returns:
             `yes`: it is; `queued`: it is on its way still after `wait_us`; `no`: it will not be kept.
@@ -64,12 +67,11 @@ class Journal:
             self._taken += 1
             mine = self._taken
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._settled >= mine, wait_us / 1e6):
-                return "queued"
-            return "no" if self._refused >= mine else "yes"
+            self._changed.wait_for(lambda: self._settled >= mine or self.failed, wait_us / 1e6)
+            return "yes" if self._settled >= mine else "queued"
 
     def close(self) -> None:
-        """Writes what waits, and ends the thread."""
+        """Writes what waits, if the disk lets it, and ends the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -80,35 +82,45 @@ class Journal:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._rows or self._closing)
-                batch = list(self._rows)
-                self._rows.clear()
-                ending = self._closing and not batch
-            if ending:
+                batch, closing = list(self._rows), self._closing
+            if not batch:
                 break
-            self._settle(batch, self._write(batch))
+            written = self._write(batch)
+            if written or closing:
+                self._settle(len(batch), written)
+            else:
+                self._pause()
         self._close_database()
 
     def _write(self, batch: list[Row]) -> bool:
-        """Whether the batch is on the disk; one day's file may end in the middle of it."""
+        """Whether the batch is on the disk, in the file of its first verdict's day."""
         try:
             times = [row.t_pub_us for row in batch if isinstance(row, VerdictRow)]
             self._database_of(day_of(times[0] if times else time.time_ns() // 1000)).write(batch)
         except (sqlite3.Error, OSError) as error:
-            logger.error("records of %d parts are lost: %s", len(batch), error)
+            if not self.failed:
+                logger.error("records cannot be written: %s; they wait, and are tried again", error)
             self._close_database()
             return False
         return True
 
-    def _settle(self, batch: list[Row], written: bool) -> None:
+    def _settle(self, count: int, written: bool) -> None:
         with self._changed:
-            self._settled += len(batch)
+            for _ in range(count):
+                self._rows.popleft()
+            if written:
+                self._settled += count
+            else:
+                self.lost += count
+                logger.error("records of %d parts are lost: the disk refused them to the end", count)
             self.failed = not written
-            if not written:
-                self.lost += len(batch)
-                self._refused = self._settled
             self._changed.notify_all()
-            if not written:
-                self._changed.wait_for(lambda: self._closing, RETRY_S)
+
+    def _pause(self) -> None:
+        with self._changed:
+            self.failed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closing, RETRY_S)
 
     def _database_of(self, day: str) -> Database:
         if day != self._day or self._database is None:

@@ -42,7 +42,7 @@ REASON_OF: dict[type[SourceError], str] = {
 
 BACK_OFF_S = (0.2, 5.0)
 """First and longest pause between attempts to open a lost source again."""
-IDLE_MS = 100
+IDLE_MS = 50
 """How often the source is looked after while no trigger comes."""
 FREE_READ_MS = 100
 """How long a free-running read waits before it looks whether to stop."""

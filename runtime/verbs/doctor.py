@@ -61,8 +61,17 @@ def _machine() -> list[Finding]:
 
 def _packages() -> list[Finding]:
     """Core packages are faults when missing, extras are notes that name the extra."""
-    core = ("numpy", "opencv-python-headless", "onnxruntime", "pyzmq", "msgspec", "pyyaml", "rich")
-    extras = {"onnx": "export", "openvino": "openvino"}
+    core = (
+        "numpy",
+        "opencv-python-headless",
+        "onnxruntime",
+        "pyzmq",
+        "msgspec",
+        "pyyaml",
+        "rich",
+        "prometheus-client",
+    )
+    extras = {"onnx": "export", "openvino": "openvino", "harvesters": "genicam"}
     findings = []
     for name in core:
         found = _version(name) or (_version("opencv-python") if name.startswith("opencv") else None)

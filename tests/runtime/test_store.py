@@ -93,22 +93,35 @@ def test_a_row_that_takes_too_long_is_queued_and_written_all_the_same(
     assert journal.save(row(1), 0) == "queued"
     blocker.execute("ROLLBACK")
     blocker.close()
-    assert journal.save(row(2), WAIT_US) == "yes"
+    journal.save(row(2), WAIT_US)
+    journal.close()
     assert names(tmp_path) == ["id-000000", "id-000001", "id-000002"]
 
 
-def test_a_disk_that_refuses_costs_rows_and_no_time_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_costs_no_row_and_is_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "away"
     folder.mkdir()
     journal = Journal(folder)
     folder.rmdir()
-    assert journal.save(row(1), WAIT_US) == "no"
-    assert (journal.failed, journal.lost) == (True, 1)
+    assert journal.save(row(1), WAIT_US) == "queued"
+    assert (journal.failed, journal.lost, journal.waiting) == (True, 0, 1)
     folder.mkdir()
-    assert journal.save(row(2), WAIT_US) == "yes"
-    assert (journal.failed, journal.lost) == (False, 1)
+    journal.save(row(2), WAIT_US)
     journal.close()
-    assert names(folder) == ["id-000002"]
+    assert (journal.lost, journal.waiting) == (0, 0)
+    assert names(folder) == ["id-000001", "id-000002"]
+
+
+def test_what_the_disk_refuses_to_the_end_is_counted_as_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "away"
+    folder.mkdir()
+    journal = Journal(folder)
+    folder.rmdir()
+    assert journal.save(row(1), WAIT_US) == "queued"
+    journal.close()
+    assert (journal.failed, journal.lost) == (True, 1)
+    assert journal.save(row(2), WAIT_US) == "no"
+    assert journal.lost == 2
 
 
 def test_a_full_queue_refuses_and_counts(tmp_path: Path) -> None:
@@ -233,7 +246,7 @@ def test_a_store_that_fails_is_degraded_health_and_no_verdict_is_missing(
     for n in range(1, 3):
         assert witness.trigger(n)["ok"]
         assert len(witness.hear_verdicts(n)) == n
-    assert [(v["verdict"], v["stored"]) for v in witness.verdicts] == [("OK", "no")] * 2
+    assert [(v["verdict"], v["stored"]) for v in witness.verdicts] == [("OK", "queued")] * 2
     assert witness.hear(lambda: "STORAGE" in witness.status()["health"]["flags"])
 
 
