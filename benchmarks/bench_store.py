@@ -26,7 +26,7 @@ from runtime.store.config import StoreConfig
 from runtime.store.recorder import Recorder
 
 WAYS = ("none", "normal", "full", "full, every image")
-ROUNDS, PARTS = 20, 100
+ROUNDS, PARTS = 30, 100
 """Turns of each way, and parts in a turn."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,7 +149,8 @@ class LiveSource:
     def read(self, timeout_ms: int) -> Frame:
         """The newest frame, or the error that came instead of it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._newest or self._error, timeout_ms / 1000)
+            wait_s = min(timeout_ms / 1000, self._left_us() / 1e6)
+            self._changed.wait_for(lambda: self._newest or self._error, wait_s)
             if self._newest is not None:
                 frame, self._newest = self._newest, None
                 return frame
@@ -164,12 +166,17 @@ class LiveSource:
         """Raises SourceLost when the camera is gone or silent for too long."""
         if isinstance(self._error, SourceLost):
             raise self._error
+        if self._left_us() <= 0:
+            silent_ms = (self._clock.now_us() - self._fresh_us) // 1000
+            raise SourceLost(f"{self._where}: no new frame for {silent_ms} ms; check cable and power")
+
+    def _left_us(self) -> float:
+        """How much longer it may be silent before it is lost."""
         limit_ms = self._config.lost_after_ms
         if limit_ms is None:
-            return
-        silent_us = self._clock.now_us() - self._fresh_us
-        if silent_us > max(1000 * limit_ms, SILENT_INTERVALS * self._interval_us):
-            raise SourceLost(f"{self._where}: no new frame for {silent_us // 1000} ms; check cable and power")
+            return math.inf
+        limit_us = max(1000 * limit_ms, SILENT_INTERVALS * self._interval_us)
+        return self._fresh_us + limit_us + 1 - self._clock.now_us()
 
     def close(self) -> None:
         """Stops the thread; a driver that hangs is left behind after `CLOSE_WAIT_S`."""

@@ -19,8 +19,9 @@ def test_the_page_shows_the_result_file() -> None:
 
 
 def test_no_part_was_ok_while_camera_or_picture_was_at_fault_and_none_went_unanswered() -> None:
-    disks = {case.name for case in CASES if case.rig is store}
-    assert {row.fault for row in result().rows if row.ok and row.fault not in disks} == set()
+    # A disk is no fault of the picture, and a frame may come whole between two that did not.
+    right = {case.name for case in CASES if case.rig is store or case.fault == "packets"}
+    assert {row.fault for row in result().rows if row.ok} <= right
     assert {row.missing for row in result().rows} == {0}
 
 
