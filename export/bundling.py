@@ -38,8 +38,14 @@ def export_bundle(method: Method, base: Path, good: Sequence[U8], out: Path) -> 
     return export_fitted(method, base, fit_method(method, base, good) if good else None, out)
 
 
-def export_fitted(method: Method, base: Path, fitted: Fitted | None, out: Path) -> Bundle:
-    """Exports a method with what it was fitted to; see `export_bundle`."""
+def export_fitted(
+    method: Method, base: Path, fitted: Fitted | None, out: Path, good: U8 | None = None
+) -> Bundle:
+    """Exports a method with what it was fitted to; see `export_bundle`.
+
+    Args:
+        good: where nothing was fitted, the image of a good part that golden images are made from.
+    """
     draft = draft_bundle(method, base, out)
     if fitted is not None:
         require_same(fitted, method, draft.bundle.files["network.onnx"])
@@ -49,14 +55,15 @@ def export_fitted(method: Method, base: Path, fitted: Fitted | None, out: Path) 
             f"{draft.bundle.manifest.method} needs images of good parts; give --fitted with what "
             "'gonogo fit' wrote, or --good"
         )
-    draft = _with_golden(draft, fitted)
+    draft = _with_golden(draft, fitted, good)
     write_bundle(out, draft.bundle.manifest, draft.bundle.files)
     return draft.bundle
 
 
-def _with_golden(draft: Draft, fitted: Fitted | None) -> Draft:
+def _with_golden(draft: Draft, fitted: Fitted | None, good: U8 | None) -> Draft:
     """Adds one OK and one NG image and the scores they must keep."""
-    images = golden_images([] if fitted is None else [fitted.good])
+    kept = good if fitted is None else fitted.good
+    images = golden_images([] if kept is None else [kept])
     scores = draft.scores(image.pixels for image in images)
     ok = max(s for s, image in zip(scores, images, strict=True) if image.label == "OK")
     if fitted is not None:

@@ -9,10 +9,14 @@ from runtime.config import load_yaml
 
 from .grnr import GrnrExport
 from .inp_former import InpFormerExport
+from .inp_former_authors import InpFormerAuthors
 from .patchcore import PatchcoreExport
 
 METHODS = {"grnr": GrnrExport, "patchcore": PatchcoreExport, "inp_former": InpFormerExport}
 """Method's name in the export config -> the struct that holds its settings, fits and exports it."""
+
+AUTHORS = {"inp_former": InpFormerAuthors}
+"""Methods whose authors' checkpoints are read -> the struct around one."""
 
 EXPERIMENTAL = {
     "inp_former": "below nearest neighbour on fine textures, see benchmarks/accuracy.md",

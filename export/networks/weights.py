@@ -76,7 +76,7 @@ def load_weights(path: Path, layout: Layout) -> Weights:
     """
     stored = _read(path, layout)
     folded = not any(f"{conv.norm}.running_var" in stored for conv in layout.convolutions)
-    _check(path, stored, layout.expected(folded))
+    check_tensors(path, stored, layout.expected(folded), "the backbone")
     weights: dict[str, F32] = {}
     for conv in layout.convolutions:
         weight = stored[f"{conv.name}.weight"]
@@ -111,7 +111,8 @@ def _is_ignored(name: str, prefixes: tuple[str, ...]) -> bool:
     return name.startswith(prefixes) or name.endswith(".num_batches_tracked")
 
 
-def _check(path: Path, stored: Weights, expected: Mapping[str, Shape]) -> None:
+def check_tensors(path: Path, stored: Weights, expected: Mapping[str, Shape], what: str) -> None:
+    """Raises ConfigError unless names, shapes and values are those of `what`; what is not is listed."""
     misshapen = [
         f"{name} is {stored[name].shape}, expected {shape}"
         for name, shape in expected.items()
@@ -125,7 +126,7 @@ def _check(path: Path, stored: Weights, expected: Mapping[str, Shape]) -> None:
     )
     if any(faults):
         found = "; ".join(fault for fault in faults if fault)
-        raise ConfigError(f"{path}: weights do not fit the backbone ({len(expected)} tensors): {found}")
+        raise ConfigError(f"{path}: weights do not fit {what} ({len(expected)} tensors): {found}")
 
 
 def _listed(what: str, names: Iterable[str]) -> str:
