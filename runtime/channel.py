@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import weakref
@@ -56,7 +57,7 @@ class Channel(Generic[T]):
     def ring(self) -> None:
         """Wakes who polls, if there is anything to take."""
         with self._filled:
-            due = self._bell is not None and self._bell.turn(self._is_readable())
+            due = self._bell is not None and self._is_readable() and self._bell.due()
         # Outside of the lock, or the thread that wakes up would run into it.
         if due and self._bell is not None:
             self._bell.ring()
@@ -73,6 +74,7 @@ class Channel(Generic[T]):
             if not self._items:
                 if self._closed:
                     raise Closed
+                self._lower()
                 return None
             item = self._items.popleft()
             self._emptied.notify()
@@ -105,7 +107,10 @@ class Channel(Generic[T]):
         return len(self._items)
 
     def fileno(self) -> int:
-        """A descriptor that is readable while an item waits or the channel is closed; for pollers only."""
+        """A descriptor that is readable while an item waits or the channel is closed; for pollers only.
+
+        Seldom it is readable though nothing waits: whoever was woken must call `get(0)` all the same.
+        """
         with self._filled:
             if self._bell is None:
                 self._bell = _Bell()
@@ -121,33 +126,40 @@ class Channel(Generic[T]):
 
     def _lower(self) -> None:
         if self._bell is not None and not self._is_readable():
-            self._bell.turn(False)
+            self._bell.lower()
 
 
 class _Bell:
-    """A flag that a poller can wait on. Sockets, since ZeroMQ polls nothing else on some systems."""
+    """A flag that a poller can wait on. Sockets, since ZeroMQ polls nothing else on some systems.
+
+    Neither side ever blocks, whatever became of the other: a sender that was interrupted between `due` and
+    `ring` costs the poller one call, and a ring that comes after `lower` wakes it once for nothing.
+    """
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
         self._on = False
 
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def turn(self, on: bool) -> bool:
-        """Lowers the flag, or says that it must be raised: the caller owes a `ring` then, and soon.
-
-        One byte is in flight at most, so that neither side blocks for longer than the other takes to ring.
-        """
-        due = on and not self._on
-        if self._on and not on:
-            self._reader.recv(1)
-        self._on = on
+    def due(self) -> bool:
+        """Whether the flag is down: the caller owes a `ring`, and soon."""
+        due, self._on = not self._on, True
         return due
 
     def ring(self) -> None:
         """Raises the flag."""
-        self._writer.send(b"\0")
+        with contextlib.suppress(BlockingIOError):  # full of rings: it is up
+            self._writer.send(b"\0")
+
+    def lower(self) -> None:
+        """Lowers the flag."""
+        self._on = False
+        with contextlib.suppress(BlockingIOError):
+            self._reader.recv(4096)
 
     def close(self) -> None:
         self._reader.close()

@@ -73,6 +73,11 @@ class Ledger:
         self._closed[Outcome.INVALID if late else outcome] += 1
         return Closing(ticket, late)
 
+    def amend(self, closing: Closing, outcome: Outcome) -> None:
+        """Counts a ticket as INVALID that was just closed with `outcome`: its verdict could not be sent."""
+        self._closed[Outcome.INVALID if closing.late else outcome] -= 1
+        self._closed[Outcome.INVALID] += 1
+
     def close_due(self, now_us: int) -> Iterator[Ticket]:
         """Closes, as INVALID, every ticket whose deadline has come; the earliest first.
 

@@ -12,6 +12,9 @@ from ..verdict import FrameFacts, Judgement, Outcome, decide, invalid
 from .notes import Result
 from .reporter import Reporter
 
+UNSENDABLE = (ValueError, TypeError, OverflowError)
+"""What wording a verdict raises when something in it is no number that a message can carry: a bug."""
+
 
 class Clerk:
     """The only one who closes tickets and releases judged frames; lives in the publish thread."""
@@ -55,7 +58,12 @@ class Clerk:
         if "QUEUE_FULL" in judgement.reasons:
             self._reporter.health.pressed(now)
         spans = _spans(closing.ticket, result, now)
-        verdict = self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
+        try:
+            verdict = self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
+        except UNSENDABLE:
+            self._ledger.amend(closing, judgement.outcome)
+            self._send_invalid(closing.ticket, "INFER_FAILED", now)
+            raise
         self._sinks.send(verdict, View(result.frame, result.prediction))
 
     def _report_late(self, result: Result, judgement: Judgement, ticket: Ticket | None) -> None:

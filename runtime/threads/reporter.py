@@ -95,10 +95,9 @@ class Reporter:
             now: the moment for which the ledger found it late or not, so that both agree.
         """
         self.health.judged(judgement.outcome is Outcome.INVALID)
-        self.seq += 1
         lat_us = Latency(**{name: spans.get(name, 0) for name in SPANS}, total=max(0, now - ticket.opened_us))
         verdict = Verdict(
-            seq=self.seq,
+            seq=self.seq + 1,
             judgement=judgement,
             ticket=ticket,
             frame=frame,
@@ -110,6 +109,7 @@ class Reporter:
         )
         payload = self._record(to_message(verdict, self._ledger.counters), ticket.deadline_us - now)
         self._bus.publish(self._topics["verdict"], payload)
+        self.seq += 1  # a verdict that cannot be encoded leaves no gap
         self.ring.add(self.seq, ticket.result_id, payload)
         self._headrooms_us.append(verdict.deadline_us - lat_us.total)
         return verdict

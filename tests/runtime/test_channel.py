@@ -204,3 +204,28 @@ def test_a_quiet_item_wakes_a_poller_only_at_the_ring_and_is_there_all_the_same(
     assert not _readable(poller)
     channel.put(2, quietly=True)
     assert channel.get(0) == 2
+
+
+def test_a_sender_that_was_interrupted_before_it_rang_blocks_nobody() -> None:
+    channel: Channel[int] = Channel(4)
+    poller = zmq.Poller()
+    poller.register(channel.fileno(), zmq.POLLIN)
+    assert channel._bell is not None
+    channel.put(1, quietly=True)
+    assert channel._bell.due()  # and here the exception came
+    assert channel.get(0) == 1
+    channel.put(2)
+    assert _readable(poller)
+    assert channel.get(0) == 2
+    assert not _readable(poller)
+
+
+def test_a_ring_that_comes_late_wakes_once_for_nothing() -> None:
+    channel: Channel[int] = Channel(4)
+    poller = zmq.Poller()
+    poller.register(channel.fileno(), zmq.POLLIN)
+    assert channel._bell is not None
+    channel._bell.ring()  # for an item that is gone already
+    assert _readable(poller)
+    assert channel.get(0) is None
+    assert not _readable(poller)

@@ -188,6 +188,21 @@ def test_a_frame_with_facts_that_cannot_be_sent_leaves_its_ticket_open_to_be_ans
     desk.hear("verdict")
 
 
+@pytest.mark.parametrize("span", ["3", 1.5j, 2**70, -1])
+def test_a_verdict_that_cannot_be_encoded_is_invalid_and_the_bug_is_told(desk: Desk, span: Any) -> None:
+    desk.open(1)
+    desk.open(2)
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        desk.clerk.settle(Result(desk.tickets[1], frame=desk.frame(), stage_us={"pre": span}))
+    desk.clerk.settle(Result(desk.tickets[2], frame=desk.frame()))
+    unsaid, said = desk.hear("verdict", "verdict")
+    assert (unsaid["verdict"], unsaid["reasons"], unsaid["seq"]) == ("INVALID", ["INFER_FAILED"], 1)
+    assert (said["verdict"], said["seq"]) == ("OK", 2)
+    counters = said["counters"]
+    assert (counters["triggers"], counters["ok"], counters["invalid"]) == (2, 1, 1)
+    assert desk.ledger.inflight == 0
+
+
 def test_spans_of_the_stages_are_those_between_the_moments(desk: Desk) -> None:
     ticket = desk.open()
     taken = ticket.opened_us + 10
