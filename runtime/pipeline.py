@@ -47,7 +47,7 @@ class Pipeline:
 
         Args:
             warm_up: gets the open detector, before the first trigger is accepted; raises to refuse it.
-            sinks: called from the publish thread alone, `close` included.
+            sinks: called from one thread of their own, `close` included.
             recipes: those that may be changed to while it runs; None: none.
             recorder: keeps every verdict, closed at the end; None: no records are kept.
         """

@@ -31,7 +31,7 @@ class Part:
 
 
 class MediaSink:
-    """Copies what it needs in the publish thread, when somebody looks; draws and sends in its own."""
+    """Copies what it needs in the thread of the sinks, when somebody looks; draws and sends in its own."""
 
     wants_maps = False
 

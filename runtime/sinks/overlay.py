@@ -41,7 +41,7 @@ class Picture:
 
 
 class OverlaySink:
-    """Copies what it needs in the publish thread; draws and writes in a thread of its own."""
+    """Copies what it needs in the thread of the sinks; draws and writes in a thread of its own."""
 
     wants_maps = True
 

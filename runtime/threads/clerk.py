@@ -8,7 +8,7 @@ from ..frame import Frame
 from ..ledger import Ledger
 from ..sink import Sinks, View
 from ..ticket import Ticket, now_us
-from ..verdict import FrameFacts, Judgement, Outcome, decide, invalid
+from ..verdict import FrameFacts, Judgement, Outcome, Verdict, decide, invalid
 from .notes import Result
 from .reporter import Reporter
 
@@ -23,12 +23,15 @@ class Clerk:
         self._ledger, self._reporter, self._sinks = ledger, reporter, sinks
 
     def settle(self, result: Result) -> None:
-        """Closes the ticket of a result, and releases its frame once the sinks have seen it."""
+        """Closes the ticket of a result; its frame is released here, or once the sinks have seen it."""
+        verdict = None
         try:
-            self._answer(result)
+            verdict = self._answer(result)
         finally:
-            if result.frame is not None:
+            if verdict is None and result.frame is not None:
                 result.frame.release()
+        if verdict is not None:
+            self._sinks.send(verdict, View(result.frame, result.prediction))
 
     def close_due(self) -> None:
         """Answers every ticket whose deadline has come."""
@@ -42,7 +45,8 @@ class Clerk:
         for ticket in self._ledger.close_all():
             self._send_invalid(ticket, reason, now)
 
-    def _answer(self, result: Result) -> None:
+    def _answer(self, result: Result) -> Verdict | None:
+        """The verdict that went out; None when the ticket was closed before."""
         frame = None if result.frame is None else frame_facts(result.frame)
         if frame is not None:
             self._reporter.seen(frame)
@@ -51,7 +55,7 @@ class Clerk:
         closing = self._ledger.close(result.ticket.number, judgement.outcome, now)
         if closing is None:
             self._report_late(result, judgement, None)
-            return
+            return None
         if closing.late:
             self._report_late(result, judgement, closing.ticket)
             judgement = _too_late(judgement)
@@ -59,12 +63,11 @@ class Clerk:
             self._reporter.health.pressed(now)
         spans = _spans(closing.ticket, result, now)
         try:
-            verdict = self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
+            return self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
         except UNSENDABLE:
             self._ledger.amend(closing, judgement.outcome)
             self._send_invalid(closing.ticket, "INFER_FAILED", now)
             raise
-        self._sinks.send(verdict, View(result.frame, result.prediction))
 
     def _report_late(self, result: Result, judgement: Judgement, ticket: Ticket | None) -> None:
         """What came too late to count is told all the same, if it was a score."""

@@ -153,7 +153,9 @@ class Publish:
             self._reporter.event("thread_hung", "error", f"thread {thread} did not end in time")
         if self.state is not State.ERROR:
             self._reporter.move(State.ERROR if self._alive else State.HALTED, "STOPPED")
-        self._sinks.close()
+        if not self._sinks.close():
+            self._alive.add("sinks")
+            self._reporter.event("thread_hung", "error", "thread sinks did not end in time")
         if self._recorder is not None:
             self._recorder.close()
 
@@ -180,6 +182,7 @@ class Publish:
         age_us = self._reporter.frame_age_us(now)
         free = self.state is State.CONTINUOUS_EXECUTION
         self._reporter.health.silent = free and age_us is not None and age_us > SILENCE_US
+        self._sinks.report()
         self._reporter.health.sink_failed = self._sinks.failed
         self._reporter.health.storage_failed = self._recorder is not None and self._recorder.failed
         self._reporter.heartbeat(self._lanes.depth)

@@ -461,6 +461,36 @@ def test_a_failing_sink_costs_no_verdict_and_no_other_sink(
     assert [v.outcome for v in good.verdicts] == [Outcome.OK, Outcome.NG]
 
 
+class Stuck(CollectSink):
+    """Holds its first verdict until the test lets go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.let_go = threading.Event(), threading.Event()
+
+    def send(self, verdict: Verdict, view: View) -> None:
+        self.reached.set()
+        assert self.let_go.wait(WAIT_S)
+        super().send(verdict, view)
+
+
+def test_a_sink_that_holds_on_delays_no_verdict_and_misses_none(launch: Launch) -> None:
+    sink, source = Stuck(), SyntheticSource(WEB)
+    pipeline, witness = launch(lambda: source, lambda: ScriptedDetector([0.5]), sinks=[sink])
+    assert pipeline.wait_ready(WAIT_S)
+    one_by_one(witness, 20)  # more than there are buffers
+    assert sink.reached.is_set()
+    assert not sink.verdicts
+    assert witness.hear(lambda: bool(witness.events))
+    assert witness.events[0]["event"] == "sink_failed"
+    assert poll(lambda: "SINK" in witness.status()["health"]["flags"])
+    sink.let_go.set()
+    finish(pipeline, witness)
+    assert [v.seq for v in sink.verdicts] == list(range(1, 21))
+    assert outcomes(witness) == ["OK"] * 20
+    assert all_free(source)
+
+
 # The stop.
 
 
