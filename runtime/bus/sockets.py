@@ -23,7 +23,7 @@ LINGER_MS = 500
 MAX_REQUEST_BYTES = 1 << 20
 MAX_TOPIC_BYTES = 4096
 REQUESTS_PER_TURN = 32
-"""Requests read before the clock is looked at again: a flood of them delays no deadline."""
+"""Messages read before the clock is looked at again: a flood of them delays no deadline."""
 WELCOME = b"v1/"
 """Sent after each subscription to all whose prefix fits: that subscription is in force from here on."""
 

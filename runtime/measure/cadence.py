@@ -129,10 +129,12 @@ def timed_pipeline(
     sinks: Sequence[Sink],
     begin: threading.Event | None = None,
     head: HeadForm | None = None,
+    look: bool = True,
 ) -> Pipeline:
     """A station's pipeline whose camera is the timetable; nothing is opened yet.
 
     Args:
+        look: whether each picture's quality is looked at, as on the line.
         begin: the timetable begins only once it is set, so that a listener can be there first.
         head: form of the kernels around the network; None is native where it was compiled.
     """
@@ -147,7 +149,7 @@ def timed_pipeline(
             begin.wait(READY_TIMEOUT_S)
 
     return Pipeline(
-        _settings(bundle, recipe, backend),
+        _settings(bundle, recipe, backend, look),
         lambda: Metronome(images, cadence.due_us()),
         lambda: open_detector(bundle, recipe, backend, threads, head=head),
         warm_up,
@@ -203,7 +205,7 @@ class Times:
         """As in `Sink`."""
 
 
-def _settings(bundle: Bundle, recipe: Recipe | None, backend: str) -> Settings:
+def _settings(bundle: Bundle, recipe: Recipe | None, backend: str, look: bool) -> Settings:
     provenance = Provenance(
         line="bench",
         station="bench",
@@ -217,7 +219,7 @@ def _settings(bundle: Bundle, recipe: Recipe | None, backend: str) -> Settings:
         thresholds=EVERYTHING_IS_OK if recipe is None else recipe.thresholds,
         deadline_ms=NEVER_MS,
         # Measured as on the line; nothing is refused, since the web is not what the recipe was made for.
-        quality=QualityLimits(dark_frac=None, sat_frac=None),
+        quality=QualityLimits(dark_frac=None, sat_frac=None) if look else None,
         box=None if recipe is None else recipe.box,
         trigger="free_run",
         policy="drop_oldest",

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from ..frame import Frame
 from ..ledger import Ledger
-from ..sink import Sinks, View
+from ..sink import View
 from ..ticket import Ticket, now_us
 from ..verdict import FrameFacts, Judgement, Outcome, Verdict, decide, invalid
+from .deliver import Sinks
 from .notes import Result
 from .reporter import Reporter
 

@@ -13,13 +13,15 @@ from ..health import SILENCE_US
 from ..ledger import Counters, Ledger
 from ..product import Product, Recipes
 from ..settings import Settings
-from ..sink import Sink, Sinks
-from ..state import RUNNING, State
+from ..sink import Sink
+from ..state import State
 from ..store.recorder import Recorder
 from ..ticket import now_us
 from .clerk import Clerk
+from .deliver import Sinks
 from .desk import StationDesk
-from .lanes import Change, Lanes, StartDetect
+from .helm import Helm
+from .lanes import Lanes, StartDetect
 from .notes import (
     CameraBack,
     CameraLost,
@@ -32,13 +34,13 @@ from .notes import (
     Result,
     Shot,
     Started,
-    Turn,
     Turned,
 )
 from .reporter import Reporter
 
 logger = logging.getLogger(__name__)
 
+REQUESTS_US = 2000
 CAUSE_AT_START = {"capture": "CAMERA_LOST", "detect": "ENGINE_UNAVAILABLE"}
 """Thread that could not open its thing -> why the station is in ERROR."""
 CAUSE_LATER = {"capture": "CAMERA_LOST", "detect": "INFER_FAILED"}
@@ -61,21 +63,20 @@ class Publish:
         recorder: Recorder | None = None,
     ) -> None:
         """`product` is what the station begins with."""
-        self._settings, self._bus, self._links, self._on_ready = settings, bus, links, on_ready
+        self._settings, self._bus, self._links = settings, bus, links
         self._ledger = Ledger()
         self._reporter = Reporter(bus, self._ledger, product.terms, recorder)
         self._recorder = recorder
         self._sinks = Sinks(sinks, lambda what: self._reporter.event("sink_failed", "error", what))
         self._clerk = Clerk(self._ledger, self._reporter, self._sinks)
-        self._starting, self._alive = {"capture"}, {"capture"}
-        self._start_detect = start_detect
+        self._alive, self._start_detect = {"capture"}, start_detect
         simulated = settings.provenance.simulated
         self._lanes = Lanes(links, self._begin_detect, settings.queue, settings.policy, simulated)
+        self._helm = Helm(self._reporter, self._lanes, settings.trigger == "free_run", on_ready)
         desk = StationDesk(
             settings, links, self._ledger, self._reporter, self._lanes, recipes, self._shut_down
         )
         self._control = Control(desk, settings.provenance.boot_id)
-        self._prepared = False
         self._stop_by_us: int | None = None
         self._hurry_us: int | None = None
         self._next_beat_us = now_us()
@@ -109,7 +110,7 @@ class Publish:
     @property
     def hung(self) -> tuple[str, ...]:
         """Threads that have not left, though they had opened their thing."""
-        return tuple(sorted(self._alive - self._starting))
+        return tuple(sorted(self._alive - self._helm.starting))
 
     def serve(self) -> None:
         """Runs until everything is answered and the others have left, or `stop_timeout_ms` is over."""
@@ -132,15 +133,22 @@ class Publish:
             if note is not None:
                 self._take(note)
         if asked:
-            for frames in self._bus.requests():
-                self._bus.reply(self._control.answer(frames))
+            self._answer_requests()
         self._clerk.close_due()
         self._lanes.push()
-        if self.state is State.SINGLE_EXECUTION and not self._ledger.inflight:
-            self._reporter.move(State.READY, "DONE")
+        if not self._ledger.inflight:
+            self._helm.done()
         self._hurry()
         self._beat()
         self.counters = self._ledger.counters
+
+    def _answer_requests(self) -> None:
+        """Those that are there, for `REQUESTS_US` at most: a flood of them delays no deadline."""
+        until_us = now_us() + REQUESTS_US
+        for frames in self._bus.requests():
+            self._bus.reply(self._control.answer(frames))
+            if now_us() > until_us:
+                return
 
     def _leave(self) -> None:
         """Answers every ticket that is still open, and ends the boot."""
@@ -195,75 +203,31 @@ class Publish:
         elif isinstance(note, Opened):
             self._ledger.open(note.ticket)
         elif isinstance(note, Started):
-            self._starting.discard(note.thread)
-            self._become_ready()
+            self._helm.started(note.thread)
         elif isinstance(note, Prepared):
-            self._prepared = True
-            self._lanes.prepared(note.lane)
-            self._become_ready()
+            self._helm.prepared(note.lane)
         elif isinstance(note, Turned):
-            self._follow(note.turn)
+            self._helm.turned(note.turn)
         elif isinstance(note, CameraLost):
-            self._lose_camera(note.detail)
+            self._helm.camera_lost(note.detail)
         elif isinstance(note, CameraBack):
-            self._come_back()
+            self._helm.camera_back()
         elif isinstance(note, Ended):
             self._part_with(note)
         else:
             self._shut_down()
 
-    def _become_ready(self) -> None:
-        """Everything is open: Initialized; the golden images are right: Ready, and on to a free run."""
-        if self._starting or self._stop_by_us is not None:
-            return
-        if self.state is State.PREOPERATIONAL and not self._reporter.health.camera_lost:
-            self._reporter.move(State.INITIALIZED, "STARTED")
-        if self.state is State.INITIALIZED and self._prepared:
-            self._reporter.move(State.READY, "RECIPE_PREPARED")
-            if self._settings.trigger == "free_run":
-                self._lanes.run_free(True)
-                self._reporter.move(State.CONTINUOUS_EXECUTION, "START")
-            self._on_ready()
-
-    def _follow(self, turn: Turn) -> None:
-        """Capture has turned: what heartbeats say of recipe and mode is so from here on."""
-        provenance = turn.lane.terms.provenance
-        self._lanes.taken(turn)
-        self._reporter.terms = turn.lane.terms
-        self._reporter.health.simulated = provenance.simulated
-        change = self._lanes.change
-        if change is not None and change.thread == turn.lane.thread:
-            self._lanes.change = None
-            detail = f"recipe {provenance.recipe.id} version {provenance.recipe.version} is in force"
-            self._reporter.event("recipe_prepared", "info", detail, request_id=change.request_id)
-        if self.state is State.CONTINUOUS_EXECUTION and not self._lanes.free:
-            self._reporter.move(State.READY, "STOP")
-
-    def _lose_camera(self, detail: str) -> None:
-        self._reporter.health.camera_lost = True
-        if self.state in RUNNING:
-            self._reporter.move(State.PREOPERATIONAL, "CAMERA_LOST")
-        self._reporter.event("camera_lost", "error", detail, "CAMERA_LOST")
-
-    def _come_back(self) -> None:
-        self._reporter.health.camera_lost = False
-        self._reporter.event("camera_back", "info", "the camera is open again")
-        if self._stop_by_us is None and self.state is State.PREOPERATIONAL:
-            self._reporter.move(
-                State.CONTINUOUS_EXECUTION if self._lanes.free else State.READY, "CAMERA_BACK"
-            )
-
     def _part_with(self, note: Ended) -> None:
         if note.thread not in self._alive:  # given up when the stop began
             return
         self._alive.discard(note.thread)
-        begun = note.thread not in self._starting
-        self._starting.discard(note.thread)
+        begun = note.thread not in self._helm.starting
+        self._helm.starting.discard(note.thread)
         change = self._lanes.change
         if note.thread == "capture":
             self._lanes.close()
         if change is not None and change.thread == note.thread and note.error is not None:
-            self._refuse_recipe(change, str(note.error))
+            self._helm.refused(str(note.error))
         elif note.error is not None:
             kind = "capture" if note.thread == "capture" else "detect"
             self._fail(note.error, (CAUSE_LATER if begun else CAUSE_AT_START)[kind])
@@ -274,15 +238,9 @@ class Publish:
             self._lanes.forget(note.thread)
 
     def _begin_detect(self, name: str, load: Callable[[], Product], frames: Channel[Shot]) -> None:
-        self._starting.add(name)
+        self._helm.starting.add(name)
         self._alive.add(name)
         self._start_detect(name, load, frames)
-
-    def _refuse_recipe(self, change: Change, why: str) -> None:
-        """The new recipe does not work; nothing else has changed."""
-        self._lanes.forget(change.thread)
-        self._lanes.change = None
-        self._reporter.event("recipe_refused", "error", why, "RECIPE_INVALID", request_id=change.request_id)
 
     # How it ends.
 
@@ -292,13 +250,12 @@ class Publish:
             return
         now, half_us = now_us(), 500 * self._settings.stop_timeout_ms
         self._hurry_us, self._stop_by_us = now + half_us, now + 2 * half_us
-        if self.state in RUNNING or self.state is State.INITIALIZED:
-            self._reporter.move(State.PREOPERATIONAL, cause)
+        self._helm.end(cause)
         self._links.requests.close()
         change = self._lanes.change
         if change is not None:  # nothing can interrupt what it loads, and nobody waits for it
             self._alive.discard(change.thread)
-            self._refuse_recipe(change, "the station is ending")
+            self._helm.refused("the station is ending")
 
     def _shut_down(self) -> None:
         self._begin_stop("STOPPING")

@@ -17,10 +17,11 @@ from runtime.frame import Frame, FramePool
 from runtime.ids import new_ulid
 from runtime.ledger import Ledger
 from runtime.settings import Settings
-from runtime.sink import CollectSink, Sinks, View
+from runtime.sink import CollectSink, View
 from runtime.state import State
 from runtime.terms import Terms, Thresholds
 from runtime.threads.clerk import Clerk
+from runtime.threads.deliver import Sinks
 from runtime.threads.notes import Result
 from runtime.threads.reporter import CLOCK_MEMORY_US, CLOCK_STEP_US, ClockWatch, Reporter
 from runtime.ticket import Ticket, now_us
