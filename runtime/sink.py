@@ -10,7 +10,7 @@ from .prediction import Prediction
 from .verdict import Verdict
 
 GRACE_S = 0.05
-"""How long the way of a verdict to the sinks may hold up the next one, s."""
+"""How long a verdict waits for sinks that still look at earlier parts, s; then it goes without picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Sink(Protocol):
     """Takes verdicts one by one, from the thread `sinks`, after the bus has them.
 
     `send` returns within a millisecond or two: slow work, such as writing an image, copies what it needs and
-    goes on in a thread of the sink's own. One that holds on for longer than `GRACE_S` delays nobody else:
+    goes on in a thread of the sink's own. One that holds on for longer than `GRACE_S` delays no verdict:
     the parts that come meanwhile reach the sinks later, and without their pictures.
     """
 

@@ -20,7 +20,7 @@ from .sources.live import LiveConfig
 from .store.config import StoreConfig
 
 IN_HAND = 4
-"""Frames in use beside those in the queue: in capture, in detection, at the sinks, and one being filled."""
+"""Frames in use beside those in the queue: in capture, in detection, and two at the sinks."""
 
 
 class Station(ConfigStruct, frozen=True):

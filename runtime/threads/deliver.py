@@ -16,6 +16,8 @@ from ..verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
+FRAMES = 2
+"""In the hands of the sinks at once; part of `IN_HAND` in runtime/station.py."""
 BACKLOG = 4096
 """Verdicts that may wait for sinks that hold on; more never reach them."""
 CLOSE_TIMEOUT_S = 15.0
@@ -31,8 +33,6 @@ class _Delivery:
     verdict: Verdict
     view: View
     done: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
-    """A bug that came to light; what a sink raises is no bug of ours."""
 
 
 class Sinks:
@@ -44,38 +44,45 @@ class Sinks:
         self._quiet_until_s: dict[int, float] = {}
         self._complaints: deque[str] = deque()
         self._deliveries: Channel[_Delivery] = Channel(BACKLOG, "drop_latest")
-        self._last: _Delivery | None = None
+        self._held: deque[_Delivery] = deque()
+        """With frames, oldest first."""
+        self._stuck: _Delivery | None = None
         self.failed = False
-        """Whether the last verdict did not reach every sink, or only late."""
+        """Whether the last verdict did not reach every sink, or not whole."""
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
         if self._sinks:
             self._thread.start()
 
     def send(self, verdict: Verdict, view: View) -> None:
-        """Passes a verdict to every sink, and releases its frame once they have seen it.
-
-        Waits for them, `GRACE_S` at most, so that frames in their hands are never more than one.
-
-        Raises:
-            ValueError: a sink released the frame, which is not its own.
-        """
+        """Passes a verdict to every sink, and releases its frame once they have seen it."""
+        if not self._sinks or not self._has_room():
+            _release(view)
+            view = View()
         if not self._sinks:
-            _release(view)
-            return
-        if self._last is not None and not self._last.done.is_set():
-            _release(view)
-            self._hand_over(_Delivery(verdict, View()))
             return
         delivery = _Delivery(verdict, view)
-        self._hand_over(delivery)
-        if not delivery.done.wait(GRACE_S):
+        if view.frame is not None:
+            self._held.append(delivery)
+        if self._deliveries.put(delivery, 0) is not None:
             self.failed = True
-            self._complaints.append(
-                f"a sink holds on for more than {GRACE_S * 1000:.0f} ms: parts pass it without pictures"
-            )
+            _release(view)
+            delivery.done.set()
         self.report()
-        if delivery.error is not None:
-            raise delivery.error
+
+    def _has_room(self) -> bool:
+        """Whether one more frame may go to the sinks; waits `GRACE_S` for that, once per hold-up."""
+        while self._held and self._held[0].done.is_set():
+            self._held.popleft()
+        if len(self._held) < FRAMES:
+            return True
+        oldest = self._held[0]
+        if oldest is self._stuck:
+            return False
+        if oldest.done.wait(GRACE_S):
+            return True
+        self._stuck, self.failed = oldest, True
+        self._complaints.append("a sink holds on: parts pass it without their pictures")
+        return False
 
     def report(self) -> None:
         """Tells of sinks that failed meanwhile."""
@@ -90,12 +97,6 @@ class Sinks:
         self.report()
         return not self._thread.is_alive()
 
-    def _hand_over(self, delivery: _Delivery) -> None:
-        if self._deliveries.put(delivery, 0) is None:
-            self._last = delivery
-        else:
-            self.failed = True
-
     def _run(self) -> None:
         """Body of the thread."""
         try:
@@ -108,14 +109,11 @@ class Sinks:
     def _deliver(self, delivery: _Delivery) -> None:
         calls = [(sink, partial(sink.send, delivery.verdict, delivery.view)) for sink in self._sinks]
         taken = [self._guard(sink, call) for sink, call in calls]
+        taken.append(self._guard(self, partial(_release, delivery.view)))  # a sink may have released it
         self.failed = not all(taken)
-        try:
-            _release(delivery.view)
-        except ValueError as error:
-            delivery.error = error
         delivery.done.set()
 
-    def _guard(self, sink: Sink, call: Callable[[], None]) -> bool:
+    def _guard(self, sink: object, call: Callable[[], None]) -> bool:
         try:
             call()
         except Exception:  # a sink may be anybody's code; no fault of it may silence the bus
@@ -123,7 +121,7 @@ class Sinks:
             return False
         return True
 
-    def _tell(self, sink: Sink) -> None:
+    def _tell(self, sink: object) -> None:
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s.get(id(sink), 0.0):
             self._quiet_until_s[id(sink)] = now_s + QUIET_S

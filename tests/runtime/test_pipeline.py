@@ -461,6 +461,27 @@ def test_a_failing_sink_costs_no_verdict_and_no_other_sink(
     assert [v.outcome for v in good.verdicts] == [Outcome.OK, Outcome.NG]
 
 
+class Greedy(CollectSink):
+    """Releases frames that are not its own."""
+
+    def send(self, verdict: Verdict, view: View) -> None:
+        super().send(verdict, view)
+        if view.frame is not None:
+            view.frame.release()
+
+
+def test_a_sink_that_releases_what_is_not_its_own_is_told_of_and_costs_no_verdict(
+    launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline, witness = launch_script(launch, 0.5, sinks=[Greedy()])
+    one_by_one(witness, 3)
+    assert witness.hear(lambda: bool(witness.events))
+    assert witness.events[0]["event"] == "sink_failed"
+    assert "released twice" in caplog.text
+    finish(pipeline, witness)
+    assert outcomes(witness) == ["OK"] * 3
+
+
 class Stuck(CollectSink):
     """Holds its first verdict until the test lets go."""
 
@@ -479,7 +500,7 @@ def test_a_sink_that_holds_on_delays_no_verdict_and_misses_none(launch: Launch) 
     pipeline, witness = launch(lambda: source, lambda: ScriptedDetector([0.5]), sinks=[sink])
     assert pipeline.wait_ready(WAIT_S)
     one_by_one(witness, 20)  # more than there are buffers
-    assert sink.reached.is_set()
+    assert sink.reached.wait(WAIT_S)
     assert not sink.verdicts
     assert witness.hear(lambda: bool(witness.events))
     assert witness.events[0]["event"] == "sink_failed"
@@ -574,12 +595,14 @@ def test_a_bug_in_capture_ends_the_run_and_every_part_is_invalid(launch: Launch)
 
 
 def test_a_bug_in_publishing_ends_the_run_and_every_part_has_one_verdict(launch: Launch) -> None:
-    gate = Gate()
-    pipeline, witness = launch_script(launch, gate, sinks=[Greedy()])
+    gate, source = Gate(), Absurd(WEB)
+    pipeline, witness = launch(lambda: source, lambda: ScriptedDetector([gate]))
+    assert pipeline.wait_ready(WAIT_S)
     accepted(witness, 4)
     gate.opened.set()
-    fails(pipeline, witness, ValueError, "released twice")
-    assert outcomes(witness) == ["OK", "INVALID", "INVALID", "INVALID"]
+    fails(pipeline, witness, ValueError, "expected numbers within")
+    assert outcomes(witness) == ["INVALID"] * 4
+    assert all_free(source)
 
 
 @pytest.mark.parametrize("error", [EngineError("no such engine"), MemoryError()])
@@ -617,12 +640,13 @@ class Broken(SyntheticSource):
         raise ZeroDivisionError("a bug")
 
 
-class Greedy(CollectSink):
-    """Releases a frame that is not its own: the publish thread fails when it does so itself."""
+class Absurd(SyntheticSource):
+    """Stamps its frames with a time that no message can carry."""
 
-    def send(self, verdict: Verdict, view: View) -> None:
-        if view.frame is not None:
-            view.frame.release()
+    def read(self, timeout_ms: int) -> Frame:
+        frame = super().read(timeout_ms)
+        frame.t_exposure_us = 2**60
+        return frame
 
 
 def test_no_buffer_is_lost_however_a_frame_ends(launch: Launch) -> None:

@@ -46,7 +46,8 @@ class Desk:
         self.terms = Terms(settings.provenance, Thresholds(1.0, 0.5), FAR_US, 1000)
         self.reporter = Reporter(self.bus, self.ledger, self.terms)
         self.sink = CollectSink()
-        self.clerk = Clerk(self.ledger, self.reporter, Sinks([self.sink], lambda what: None))
+        self.sinks = Sinks([self.sink], lambda what: None)
+        self.clerk = Clerk(self.ledger, self.reporter, self.sinks)
         self.pool = FramePool((4, 6), 2)
         self._schemas = {name: json.loads(data) for name, data in schemas().items()}
 
@@ -109,6 +110,7 @@ def test_a_score_becomes_a_verdict_on_the_bus_and_at_the_sinks(
     assert said["image"] == {
         "w": 6, "h": 4, "channels": 1, "frame_id": 7, "camera_id": "camera", "sha256": None,
     }  # fmt: skip
+    assert desk.sinks.close()
     (kept,) = desk.sink.verdicts
     assert (kept.outcome.name, kept.ticket) == (outcome, ticket)
     assert said["counters"][outcome.lower()] == said["counters"]["triggers"] == 1
@@ -269,11 +271,11 @@ def test_a_failing_sink_neither_costs_a_verdict_nor_keeps_it_from_the_next_sink(
     clerk.settle(Result(desk.tickets[1], frame=desk.frame()))
     clerk.settle(Result(desk.tickets[2], frame=desk.frame()))
     desk.hear("verdict", "verdict")
+    assert sinks.close()
+    assert sinks.failed
     assert [verdict.outcome for verdict in collected.verdicts] == [Outcome.OK, Outcome.OK]
     assert told == ["sink Broken failed"]  # once, not per part
-    assert sinks.failed
     assert "disk full" in caplog.text
-    sinks.close()
 
 
 def test_a_change_of_state_names_its_cause_and_number(desk: Desk) -> None:
