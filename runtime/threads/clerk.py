@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from ..frame import Frame
@@ -13,8 +14,10 @@ from .deliver import Sinks
 from .notes import Result
 from .reporter import Reporter
 
+logger = logging.getLogger(__name__)
+
 UNSENDABLE = (ValueError, TypeError, OverflowError)
-"""What wording a verdict raises when something in it is no number that a message can carry: a bug."""
+"""What wording a verdict raises when something in it is no number that a message can carry."""
 
 
 class Clerk:
@@ -47,8 +50,12 @@ class Clerk:
             self._send_invalid(ticket, reason, now)
 
     def _answer(self, result: Result) -> Verdict | None:
-        """The verdict that went out; None when the ticket was closed before."""
-        frame = None if result.frame is None else frame_facts(result.frame)
+        """The verdict that went out; None when the ticket was closed before, or it went out without frame."""
+        try:
+            frame = None if result.frame is None else frame_facts(result.frame)
+        except UNSENDABLE:
+            logger.exception("frame of ticket %d cannot be told of", result.ticket.number)
+            frame, result = None, replace(result, reasons=("WRONG_FORMAT",))
         if frame is not None:
             self._reporter.seen(frame)
         judgement = _judge(result)
@@ -66,9 +73,10 @@ class Clerk:
         try:
             return self._reporter.verdict(closing.ticket, judgement, frame, spans, now)
         except UNSENDABLE:
+            logger.exception("verdict of ticket %d cannot be sent", result.ticket.number)
             self._ledger.amend(closing, judgement.outcome)
             self._send_invalid(closing.ticket, "INFER_FAILED", now)
-            raise
+            return None
 
     def _report_late(self, result: Result, judgement: Judgement, ticket: Ticket | None) -> None:
         """What came too late to count is told all the same, if it was a score."""

@@ -18,12 +18,15 @@ from runtime.bus.witness import Witness
 from runtime.channel import Policy
 from runtime.errors import DetectorError, EngineError, PipelineError, SourceEnd, SourceLost, SourceTimeout
 from runtime.frame import Frame
+from runtime.ids import new_ulid
 from runtime.pipeline import Pipeline
-from runtime.scripted import ScriptedDetector, Step
+from runtime.scripted import ScriptedDetector, Step, scripted_terms
 from runtime.sink import CollectSink, View
 from runtime.sources import FaultySource, SyntheticConfig, SyntheticSource
 from runtime.sources.faulty import Fault
 from runtime.state import State
+from runtime.threads.notes import Result
+from runtime.ticket import Ticket
 from runtime.verdict import Outcome, Verdict
 
 Launch = Callable[..., tuple[Pipeline, Witness]]
@@ -595,13 +598,27 @@ def test_a_bug_in_capture_ends_the_run_and_every_part_is_invalid(launch: Launch)
 
 
 def test_a_bug_in_publishing_ends_the_run_and_every_part_has_one_verdict(launch: Launch) -> None:
-    gate, source = Gate(), Absurd(WEB)
+    gate, source = Gate(), SyntheticSource(WEB)
     pipeline, witness = launch(lambda: source, lambda: ScriptedDetector([gate]))
     assert pipeline.wait_ready(WAIT_S)
     accepted(witness, 4)
+    nobody_s = Ticket(10**6, 0, 0, new_ulid(), scripted_terms())
+    pipeline._links.inbox.put(Result(nobody_s, ("NO_FRAME",)))
     gate.opened.set()
-    fails(pipeline, witness, ValueError, "expected numbers within")
-    assert outcomes(witness) == ["INVALID"] * 4
+    fails(pipeline, witness, ValueError, "was never opened")
+    assert len(outcomes(witness)) == 4
+    assert all_free(source)
+
+
+def test_frames_stamped_with_a_time_that_no_message_carries_are_invalid(
+    launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Absurd(WEB)
+    pipeline, witness = launch(lambda: source, ScriptedDetector)
+    assert pipeline.wait_ready(WAIT_S)
+    one_by_one(witness, 3)
+    finish(pipeline, witness)
+    assert reasons(witness) == ["WRONG_FORMAT"] * 3
     assert all_free(source)
 
 

@@ -18,7 +18,7 @@ PARTS = 5000
 """Per boot, and there are two."""
 SEND_HWM = 50
 """So few messages wait for a subscriber: one that is stopped loses thousands."""
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
