@@ -56,8 +56,10 @@ class LiveConfig(ConfigStruct, frozen=True):
         sizes = [n for n in (self.width, self.height) if n is not None]
         if min(sizes, default=1) < 1 or self.open_timeout_ms < 1 or self.buffers < 2:
             raise ValueError("expected width, height and open_timeout_ms >= 1, and buffers >= 2")
-        if (self.lost_after_ms or 1) < 1 or (self.frozen_after or 2) < 2:
-            raise ValueError("expected lost_after_ms >= 1 and frozen_after >= 2, or null")
+        for what, least in (("lost_after_ms", 1), ("frozen_after", 2)):
+            value = getattr(self, what)
+            if value is not None and value < least:
+                raise ValueError(f"{what} is {value}; expected >= {least}, or null: not checked")
 
 
 @dataclass(frozen=True, slots=True)

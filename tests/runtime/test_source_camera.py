@@ -313,3 +313,9 @@ def test_a_camera_that_waits_for_its_line_is_open_without_a_frame(
         camera.read(10)
     capture.feed(10)
     assert _value(camera.read(WAIT_MS)) == 10
+
+
+@pytest.mark.parametrize(("name", "value"), [("lost_after_ms", 0), ("frozen_after", 1), ("frozen_after", 0)])
+def test_limits_that_are_none_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected >= "):
+        CameraConfig(**{name: value})  # type: ignore[arg-type]
