@@ -36,6 +36,7 @@ from benchmarks.accuracy_common import (
 )
 from benchmarks.contact_sheet import save_sheet
 from benchmarks.trained_report import TrainedReport, TrainedRow, TrainedRun, load_rows, save_rows
+from benchmarks.work import gmac
 from export.bundling import export_fitted
 from export.draft import draft_bundle
 from export.fitted import Fitted
@@ -148,8 +149,8 @@ def _evaluated(row: TrainedRow, bundle: Bundle, path: Path, sheets: Path | None)
     if sheets is not None:
         save_sheet(detector, samples, sheets / f"{row.key.replace('/', '_')}.png")
     detector.close()
-    size = sum(map(len, bundle.files.values())) / 1e6
-    return msgspec.structs.replace(row, summary=summary, cpu_ms=spent, bundle_mb=size)
+    size, work = sum(map(len, bundle.files.values())) / 1e6, gmac(bundle.files["network.onnx"])
+    return msgspec.structs.replace(row, summary=summary, cpu_ms=spent, bundle_mb=size, gmac=work)
 
 
 def _short(row: TrainedRow) -> str:

@@ -39,6 +39,8 @@ class TrainedRow(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int | None = None
     cpu_ms: float | None = None
     """Processor time of the detector per image, median."""
+    gmac: float | None = None
+    """Multiplications of the whole network for one image, 1e9."""
     bundle_mb: float | None = None
     refusal: str | None = None
     """Why export refuses this fit; the figures are those it would have given."""
@@ -132,7 +134,7 @@ def _table(rows: Sequence[TrainedRow], folder: Path) -> str:
                 cells.append([name, label, *_figures(row.summary), *_cost(row, row.summary)])
         cells += _others(name, {row.backbone for row in rows}, folder)
     names = ["set", "method", "image AUROC", "pixel AUROC", "AUPRO", "F1-max", "false rejects", "escapes"]
-    names += ["parameters", "bundle MB", "fit CPU s", "CPU ms"]
+    names += ["parameters", "GMAC", "bundle MB", "fit CPU s", "CPU ms"]
     return "\n".join(f"| {' | '.join(line)} |" for line in [names, ["---"] * len(names), *cells])
 
 
@@ -142,12 +144,12 @@ def _others(name: str, backbones: set[str], folder: Path) -> list[list[str]]:
     for own in patchcore_report.load_rows(folder).rows:
         if (own.set, own.variant) == (name, "default") and own.backbone in backbones and own.summary:
             spent = f"{own.fit_cpu_s or 0:.0f}"
-            rest = ["-", "-", "-", f"{own.bundle_mb or 0:.0f}", spent, f"{own.cpu_ms or 0:.0f}"]
+            rest = ["-", "-", "-", "-", f"{own.bundle_mb or 0:.0f}", spent, f"{own.cpu_ms or 0:.0f}"]
             cells.append([name, "patchcore", *_figures(own.summary), *rest])
     for other in accuracy_report.load_rows(folder / "results" / "accuracy.json"):
         plain = (other.set, other.preset, other.shots, other.variant) == (name, "default", 0, "")
         if plain and other.backbone in backbones and other.limit is None and other.summary:
-            rest = ["-", "-", "-", "-", "0", f"{other.cpu_ms or 0:.0f}"]
+            rest = ["-", "-", "-", "-", "-", "0", f"{other.cpu_ms or 0:.0f}"]
             cells.append([name, "grnr, zero-shot", *_figures(other.summary), *rest])
     return cells
 
@@ -161,7 +163,8 @@ def _cost(row: TrainedRow, summary: Summary) -> list[str]:
     assert row.bundle_mb is not None
     assert row.fit_cpu_s is not None
     assert row.cpu_ms is not None
-    figures = [f"{row.parameters}", f"{row.bundle_mb:.0f}", f"{row.fit_cpu_s:.0f}", f"{row.cpu_ms:.0f}"]
+    work = "-" if row.gmac is None else f"{row.gmac:.2f}"
+    figures = [f"{row.parameters}", work, f"{row.bundle_mb:.0f}", f"{row.fit_cpu_s:.0f}", f"{row.cpu_ms:.0f}"]
     return [*_rates(summary), *figures]
 
 

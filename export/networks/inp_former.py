@@ -52,13 +52,6 @@ class Form:
         c, h = self.channels, self.hidden
         return {**_linear(f"{name}.fc1", c, h), **_linear(f"{name}.fc2", h, c)}
 
-    def macs(self, tokens: int) -> int:
-        """Multiplications for one image, norms and activations left out."""
-        c, m, mlp = self.channels, self.prototypes, 2 * self.channels * self.hidden
-        extractor = 2 * m * c * c + tokens * 2 * c * c + 2 * m * tokens * c + m * mlp
-        decoder = tokens * (2 * c * c + mlp + 2 * m * c) + 2 * m * c * c
-        return extractor + tokens * mlp + self.blocks * decoder
-
 
 def _linear(name: str, inputs: int, outputs: int) -> dict[str, Shape]:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
