@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export.verbs.export", "a method's config, fitted or not -> a bundle"),
     "inspect": ("runtime.verbs.inspect", "a bundle's manifest, checked file by file"),
     "selftest": ("runtime.verbs.selftest", "a bundle's golden images through the real path"),
+    "verify": ("runtime.verbs.verify", "whether a bundle decides alike on every backend of this machine"),
     "predict": ("runtime.verbs.predict", "images -> scores and overlays"),
     "calibrate": (
         "runtime.verbs.calibrate",

@@ -90,7 +90,7 @@ def main() -> int:
 
 def export_fresh(out: Path) -> Bundle:
     """Exports the demo's config to a new folder."""
-    return export_bundle(load_method(CONFIG), CONFIG.parent, [], out)
+    return export_bundle(load_method(CONFIG), CONFIG.parent, [], out, ("fp32", "fp16"))
 
 
 def good_web() -> SyntheticConfig:
@@ -145,19 +145,18 @@ def differences(fresh: Bundle, path: Path) -> list[str]:
 
 
 def _same_manifest(old: Bundle, fresh: Bundle) -> bool:
-    """All but date, versions, hashes, and the golden scores, which are compared within their tolerance."""
-    parts = [
-        msgspec.structs.replace(b.manifest, created="", versions={}, files={}, golden=fresh.manifest.golden)
-        for b in (old, fresh)
-    ]
+    """All but date, versions, hashes, what the parity gate measured, and the golden scores, which are
+    compared within their tolerance."""
+    known = {"created": "", "versions": {}, "files": {}, "precisions": {}, "golden": fresh.manifest.golden}
+    parts = [msgspec.structs.replace(b.manifest, **known) for b in (old, fresh)]
     ours, theirs = ([golden.score for golden in b.manifest.golden.images] for b in (old, fresh))
     near = np.allclose(ours, theirs, rtol=fresh.manifest.golden.tolerance)
     return near and parts[0] == parts[1] and set(old.files) == set(fresh.files)
 
 
-def _same_network(old: Bundle, fresh: Bundle) -> bool:
+def _same_network(file: str, old: Bundle, fresh: Bundle) -> bool:
     """Node by node, weight by weight: two versions of onnx may write the same graph in other bytes."""
-    graphs = [onnx.load_from_string(b.files["network.onnx"]).graph for b in (old, fresh)]
+    graphs = [onnx.load_from_string(b.files.get(file, b"")).graph for b in (old, fresh)]
     return bool(graphs[0] == graphs[1])
 
 
@@ -181,7 +180,8 @@ def _same_golden(old: Bundle, fresh: Bundle) -> bool:
 
 CHECKS: dict[str, Callable[[Bundle, Bundle], bool]] = {
     "manifest": _same_manifest,
-    "network.onnx": _same_network,
+    "network.onnx": partial(_same_network, "network.onnx"),
+    "network.fp16.onnx": partial(_same_network, "network.fp16.onnx"),
     "head.npz": _same_arrays,
     "golden images": _same_golden,
 }

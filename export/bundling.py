@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle, Golden, GoldenPart, write_bundle
 from runtime.errors import ConfigError
+from runtime.measure.gate import FOLDER
 
 from .draft import TOLERANCE, Draft, draft_bundle
 from .fitted import Fitted, require_same
 from .fitting import fit_method
-from .golden import golden_images
+from .golden import encode_png, golden_images
 from .method import Method
+from .parity import prove_precisions
 
 U8 = NDArray[np.uint8]
 
@@ -23,23 +25,38 @@ LEAST_MARGIN = 1.1
 """NG golden score over OK golden score below which a bundle is not worth writing."""
 
 
-def export_bundle(method: Method, base: Path, good: Sequence[U8], out: Path) -> Bundle:
+def export_bundle(
+    method: Method,
+    base: Path,
+    good: Sequence[U8],
+    out: Path,
+    precisions: Sequence[str] = ("fp32",),
+    flips_allowed: int = 0,
+) -> Bundle:
     """Fits a method to good images, if there are any, and exports it.
 
     Args:
         base: folder that paths in the method's settings are relative to.
         good: images of good parts, none or at least 3; they become the method's memory, give a suggested
-            threshold and the golden images.
+            threshold, the golden images and the gate set.
+        precisions: that a backend may compute in; see `prove_precisions`.
 
     Raises:
         ConfigError: settings do not fit, too few good images, or a planted defect is not seen.
         BundleError: `out` exists and is not empty, or cannot be written.
     """
-    return export_fitted(method, base, fit_method(method, base, good) if good else None, out)
+    fitted = fit_method(method, base, good) if good else None
+    return export_fitted(method, base, fitted, out, precisions, flips_allowed)
 
 
 def export_fitted(
-    method: Method, base: Path, fitted: Fitted | None, out: Path, good: U8 | None = None
+    method: Method,
+    base: Path,
+    fitted: Fitted | None,
+    out: Path,
+    precisions: Sequence[str] = ("fp32",),
+    flips_allowed: int = 0,
+    good: U8 | None = None,
 ) -> Bundle:
     """Exports a method with what it was fitted to; see `export_bundle`.
 
@@ -50,12 +67,15 @@ def export_fitted(
     if fitted is not None:
         require_same(fitted, method, draft.bundle.files["network.onnx"])
         draft = draft.with_memory(fitted.arrays).with_manifest(suggestion=fitted.facts.suggestion)
+        draft = draft.with_files(
+            {f"{FOLDER}{n}.png": encode_png(image) for n, image in enumerate(fitted.gate)}
+        )
     elif method.needs_good:
         raise ConfigError(
             f"{draft.bundle.manifest.method} needs images of good parts; give --fitted with what "
             "'gonogo fit' wrote, or --good"
         )
-    draft = _with_golden(draft, fitted, good)
+    draft = prove_precisions(_with_golden(draft, fitted, good), precisions, flips_allowed)
     write_bundle(out, draft.bundle.manifest, draft.bundle.files)
     return draft.bundle
 

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,16 @@ from runtime.bundle import Suggestion
 from runtime.errors import ConfigError
 from runtime.images.files import decode_image
 
+from .golden import encode_png
 from .method import Arrays
 from .methods import MethodConfig
 from .tensors import from_safetensors, to_safetensors
 
 U8 = NDArray[np.uint8]
 
-SCHEMA = "fitted/1"
+SCHEMA = "fitted/2"
 FACTS, MEMORY, GOOD = "fitted.json", "memory.safetensors", "good.png"
+GATE = "gate_{}.png"
 
 
 class FittedFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,8 @@ class Fitted:
     """The memory, as it goes into `head.npz`."""
     good: U8
     """The good image of median score, from which golden images are made."""
+    gate: tuple[U8, ...]
+    """Good images, evenly spread and shrunk, on which every precision must decide alike."""
 
 
 def require_new_folder(path: Path) -> None:
@@ -73,8 +76,9 @@ def save_fitted(path: Path, fitted: Fitted) -> None:
         ConfigError: the folder is not empty or cannot be written.
     """
     require_new_folder(path)
-    _, encoded = cv2.imencode(".png", fitted.good)
-    files = {MEMORY: to_safetensors(fitted.arrays), GOOD: encoded.tobytes()}
+    images = {GOOD: fitted.good, **{GATE.format(n): image for n, image in enumerate(fitted.gate)}}
+    encoded = {name: encode_png(image) for name, image in images.items()}
+    files = {MEMORY: to_safetensors(fitted.arrays), **encoded}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     facts = msgspec.json.encode(msgspec.structs.replace(fitted.facts, files=hashes))
     try:
@@ -95,7 +99,8 @@ def load_fitted(path: Path) -> Fitted:
         facts = msgspec.json.decode(_read(path / FACTS), type=FittedFacts)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path / FACTS}: {error}; fit again") from None
-    if facts.schema != SCHEMA or facts.files.keys() != {MEMORY, GOOD}:
+    gate = [GATE.format(n) for n in range(len(facts.files) - 2)]
+    if facts.schema != SCHEMA or facts.files.keys() != {MEMORY, GOOD, *gate}:
         raise ConfigError(
             f"{path / FACTS}: schema is {facts.schema!r}; this release reads {SCHEMA}; fit again"
         )
@@ -106,7 +111,8 @@ def load_fitted(path: Path) -> Fitted:
                 f"{path / name}: SHA-256 is not the one in {FACTS}; changed or damaged, fit again"
             )
     arrays, _ = from_safetensors(files[MEMORY], str(path / MEMORY))
-    return Fitted(facts, arrays, decode_image(files[GOOD], path / GOOD))
+    good, *others = (decode_image(files[name], path / name) for name in (GOOD, *gate))
+    return Fitted(facts, arrays, good, tuple(others))
 
 
 def require_same(fitted: Fitted, settings: object, network: bytes) -> None:

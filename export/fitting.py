@@ -14,12 +14,14 @@ from kernels import preprocess
 from runtime.bundle import Bundle, Suggestion
 from runtime.errors import ConfigError
 from runtime.images.files import load_image
+from runtime.measure.gate import spread
 from runtime.networks import open_network
 
 from .checkpoint import Checkpoint
 from .draft import Draft, draft_bundle, now, versions
 from .fitted import SCHEMA, Fitted, FittedFacts
-from .method import Memory, Method, Report, evenly
+from .golden import shrunk
+from .method import Memory, Method, Report
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -69,7 +71,9 @@ def fit_method(
         created=now(),
         files={},
     )
-    return Fitted(facts, memory.arrays(), images[typical])
+    judges = _judges(memory, len(images))
+    gate = tuple(shrunk(images[judges[i]]) for i in spread(len(judges)))
+    return Fitted(facts, memory.arrays(), images[typical], gate)
 
 
 class ImageFiles(Sequence[U8]):
@@ -132,13 +136,18 @@ class NetworkFeatures(Sequence[Sequence[F32]]):
 
 def _left_out(draft: Draft, memory: Memory, images: Sequence[U8], report: Report) -> dict[int, float]:
     """Index of a good image -> its score without itself in the memory, where it would find itself."""
-    unknown = range(len(images)) if memory.held_out is None else memory.held_out
-    judged = [unknown[i] for i in evenly(len(unknown), MAX_JUDGED)]
+    judges = _judges(memory, len(images))
+    judged = [judges[i] for i in spread(len(judges), MAX_JUDGED)]
     scores: dict[int, float] = {}
     for i in judged:
         (scores[i],) = draft.with_memory(memory.arrays(without=i)).scores([images[i]])
         report("threshold", len(scores), len(judged))
     return scores
+
+
+def _judges(memory: Memory, count: int) -> Sequence[int]:
+    """Indices of the good images that the memory does not know, or can leave out."""
+    return range(count) if memory.held_out is None else memory.held_out
 
 
 def _suggestion(scores: list[float]) -> Suggestion:

@@ -37,7 +37,7 @@ class GoldenImage:
 
 def golden_images(good: list[U8]) -> list[GoldenImage]:
     """A good image (the user's first, else of a synthetic web) and the same with a planted spot."""
-    ok = _shrunk(good[0] if good else _web())
+    ok = shrunk(good[0] if good else _web())
     height, width = ok.shape[:2]
     size = DEFECT_SHARE * min(height, width)
     contrast = -CONTRAST if ok.mean() > 80 else CONTRAST
@@ -52,7 +52,8 @@ def _web() -> U8:
     return pixels
 
 
-def _shrunk(image: U8) -> U8:
+def shrunk(image: U8) -> U8:
+    """An image at most `MAX_SIDE` px long, and small enough to travel with a bundle."""
     scale = MAX_SIDE / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -61,5 +62,9 @@ def _shrunk(image: U8) -> U8:
 
 
 def _image(file: str, label: Literal["OK", "NG"], pixels: U8) -> GoldenImage:
-    _, encoded = cv2.imencode(".png", pixels)
-    return GoldenImage(file, label, pixels, encoded.tobytes())
+    return GoldenImage(file, label, pixels, encode_png(pixels))
+
+
+def encode_png(image: U8) -> bytes:
+    """The image as PNG, without loss."""
+    return cv2.imencode(".png", image)[1].tobytes()

@@ -126,11 +126,6 @@ def extended(laid: Laid, add: Callable[[Graph], Mapping[str, Shape]]) -> Laid:
     return replace(laid, model=whole.SerializeToString(), part=part)
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices of `count`, evenly spread from the first to the last."""
-    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
-
-
 def require_known(backbone: str, known: Sequence[str]) -> None:
     """Raises ConfigError unless the backbone is one of those a method has defaults for."""
     if backbone not in known:

@@ -13,6 +13,7 @@ from .bundle import Bundle, load_bundle
 from .detector import Detector
 from .errors import ConfigError
 from .ids import new_boot_id
+from .networks import precision_of
 from .opening import open_detector
 from .pipeline import Pipeline
 from .product import NoSuchRecipe, Product, Wanted, WrongRecipe
@@ -160,6 +161,7 @@ def settings_of(station: Station, recipe: Recipe, bundle: Bundle, boot_id: str |
         engine=EngineFacts(bundle.manifest.id, bundle.sha256, station.backend, "cpu"),
         camera_id=station.camera,
         simulated=station.simulated,
+        loosened=is_loosened(station.backend, bundle),
         boot_id=boot_id or new_boot_id(),
     )
     return Settings(
@@ -175,6 +177,12 @@ def settings_of(station: Station, recipe: Recipe, bundle: Bundle, boot_id: str |
         quality=recipe.quality,
         box=recipe.box,
     )
+
+
+def is_loosened(backend: str, bundle: Bundle) -> bool:
+    """Whether the bundle's export allowed labels to change in the precision that this backend takes."""
+    part = bundle.manifest.precisions.get(precision_of(backend, bundle))
+    return part is not None and part.flips_allowed > 0
 
 
 def run_blank(detector: Detector, recipe: Recipe, bundle: Bundle) -> None:

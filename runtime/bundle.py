@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import BundleError
 from .network import TensorSpec
+from .precision import NETWORK_FILES, PrecisionPart
 
 F32 = NDArray[np.float32]
 
@@ -134,7 +135,7 @@ class GoldenPart(_Part, frozen=True):
     threshold: float
     """Between the two groups; has nothing to do with a recipe's threshold."""
     tolerance: float
-    """Largest relative deviation of a score from the recorded one."""
+    """Largest deviation of a score from the recorded one, as a share of the greater of it and `threshold`."""
     margin: float
     """Least score of the NG images over the greatest of the OK ones, > 1."""
 
@@ -168,6 +169,8 @@ class Manifest(_Part, frozen=True):
     """Path inside the bundle -> SHA-256, hex."""
     allowed_precisions: tuple[str, ...] = ("fp32",)
     """Precisions whose parity with FP32 was shown at export; a backend takes no other."""
+    precisions: dict[str, PrecisionPart] = {}
+    """Precision -> what was shown."""
     suggestion: Suggestion | None = None
 
 
@@ -243,7 +246,8 @@ def _decode(data: bytes, path: Path) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{where}: {error}; export the bundle again") from None
-    missing = {"network.onnx", "head.npz"} - set(manifest.files)
+    needed = {"head.npz", *(NETWORK_FILES.get(name, name) for name in manifest.allowed_precisions)}
+    missing = needed - set(manifest.files)
     if missing:
         raise BundleError(f"{where}: lists no {', '.join(sorted(missing))}; export the bundle again")
     return manifest

@@ -14,6 +14,7 @@ FLAGS: dict[str, Level] = {
     "NO_FRAMES": "degraded",
     "CLOCK": "degraded",
     "CAMERA_QUALITY": "degraded",
+    "PARITY_LOOSENED": "degraded",
     "SINK": "degraded",
     "STORAGE": "degraded",
     "CAMERA_LOST": "fault",
@@ -52,6 +53,8 @@ class HealthWatch:
         self.clock_ok = True
         self.drifting = False
         """Light or focus move away from those of the good images."""
+        self.loosened = False
+        """The bundle's parity gate was loosened for what judges here."""
         self.silent = False
         """A free-running camera gives no frames."""
 
@@ -76,6 +79,7 @@ class HealthWatch:
             self.silent,
             not self.clock_ok,
             self.drifting,
+            self.loosened,
             self.sink_failed,
             self.storage_failed,
             self.camera_lost,

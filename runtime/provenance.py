@@ -44,6 +44,8 @@ class Provenance:
     camera_id: str
     simulated: bool
     """True: no real part was seen, and no PLC may pass one on it."""
+    loosened: bool = False
+    """True: this precision changed labels at the bundle's export, and somebody allowed it."""
     boot_id: str = field(default_factory=new_boot_id)
 
     def __post_init__(self) -> None:

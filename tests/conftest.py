@@ -25,7 +25,7 @@ settings.load_profile("any machine")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of GRNR on the filter bank; read only: take `bundle_path` to damage one."""
     out = tmp_path_factory.mktemp("bundle") / "web"
-    export_bundle(METHODS["grnr"](id="web", margin=0.0), Path(), [], out)
+    export_bundle(METHODS["grnr"](id="web", margin=0.0), Path(), [], out, ("fp32", "fp16"))
     return out
 
 

@@ -162,6 +162,8 @@ CASES: dict[str, Case] = {
     ),
     "inspect, no bundle": (lambda f: ["inspect", f.absent], lambda f: f.absent),
     "selftest, no bundle": (lambda f: ["selftest", f.absent], lambda f: f.absent),
+    "verify, no bundle": (lambda f: ["verify", f.absent], lambda f: f.absent),
+    "verify, no images": (lambda f: ["verify", f.bundle, f.absent], lambda f: f.absent),
     "bench, no bundle": (lambda f: ["bench", f.absent], lambda f: f.absent),
     "rejudge, no lot": (
         lambda f: ["rejudge", f.absent, "--recipe", whole_recipe(f)],
@@ -196,9 +198,12 @@ CASES: dict[str, Case] = {
     ),
     "inspect, empty bundle": (lambda f: ["inspect", f.empty], lambda f: f.empty),
     "inspect, a file": (lambda f: ["inspect", f.cut], lambda f: f.cut),
+    "verify, empty bundle": (lambda f: ["verify", f.empty], lambda f: f.empty),
+    "verify, empty folder": (lambda f: ["verify", f.bundle, f.empty], lambda f: f.empty),
     "selftest, empty bundle": (lambda f: ["selftest", f.empty], lambda f: f.empty),
     # What cannot be read.
     "predict, cut-off image": (lambda f: ["predict", f.bundle, f.good, f.cut], lambda f: f.cut),
+    "verify, cut-off image": (lambda f: ["verify", f.bundle, f.good, f.cut], lambda f: f.cut),
     "evaluate, cut-off image": (lambda f: ["evaluate", f.bundle, f.dataset], cut_in_set),
     "calibrate, cut-off image": (
         lambda f: ["calibrate", f.bundle, f.good, f.cut, "-o", f.out, "--false-reject", "0.5"],

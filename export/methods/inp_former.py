@@ -22,7 +22,7 @@ from runtime.config import ConfigStruct
 from runtime.errors import ConfigError
 
 from ..checkpoint import Checkpoint
-from ..method import Arrays, Features, Laid, Report, evenly, extended, lay, require_known
+from ..method import Arrays, Features, Laid, Report, extended, lay, require_known
 from ..networks.graph import Graph, Shape
 from ..networks.inp_former import Form, lay_inp_former
 
@@ -104,7 +104,7 @@ class InpFormerExport(ConfigStruct, frozen=True, tag_field="method", tag="inp_fo
             from ..training.inp_former import train_inp_former
         except ModuleNotFoundError as error:
             raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[fit]'") from None
-        held = evenly(len(features), min(MOST_HELD_OUT, -(-len(features) // HELD_OUT)))
+        held = spread(len(features), min(MOST_HELD_OUT, -(-len(features) // HELD_OUT)))
         known = [i for i in range(len(features)) if i not in held]
         projections = _projections(features, known, self.width, report)
         groups = _projected(features, known, projections, report)

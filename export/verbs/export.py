@@ -31,6 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument(
         "--good", type=Path, metavar="DIR", help="images of good parts: fit to them on the way"
     )
+    parser.add_argument(
+        "--precisions",
+        default="fp32,fp16",
+        metavar="LIST",
+        help="in which a backend may compute: fp32,fp16,bf16 (default: fp32,fp16); each must decide as fp32",
+    )
+    parser.add_argument(
+        "--allow-flips",
+        type=int,
+        default=0,
+        metavar="N",
+        help="gate images that may change sides (0); more is written into every verdict",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,8 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         from ..fitted import load_fitted
         from ..fitting import ImageFiles
         from ..methods import EXPERIMENTAL, load_method
+        from ..report import precision_lines
     except ModuleNotFoundError as error:
         raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[export]'") from None
+    gate = (arguments.precisions.split(","), arguments.allow_flips)
     method: Method
     if arguments.checkpoint is not None or arguments.method is not None:
         method, base = _by_checkpoint(arguments), Path()
@@ -52,17 +67,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.checkpoint is not None:
         good = [] if arguments.good is None else list_images(arguments.good)
         golden = ImageFiles(good)[0] if good else None
-        bundle = export_fitted(method, base, None, arguments.output, golden)
+        bundle = export_fitted(method, base, None, arguments.output, *gate, golden)
     elif arguments.fitted is not None:
-        bundle = export_fitted(method, base, load_fitted(arguments.fitted), arguments.output)
+        bundle = export_fitted(method, base, load_fitted(arguments.fitted), arguments.output, *gate)
     else:
         good = [] if arguments.good is None else list_images(arguments.good)
-        bundle = export_bundle(method, base, ImageFiles(good), arguments.output)
+        bundle = export_bundle(method, base, ImageFiles(good), arguments.output, *gate)
     manifest = bundle.manifest
     print(f"{arguments.output}: {manifest.method} ({manifest.preset}) on {manifest.network.backbone}")
     print(f"golden: the planted defect scores {manifest.golden.margin:.2f} x the good image")
     if manifest.method in EXPERIMENTAL:
         print(f"{manifest.method} is experimental: {EXPERIMENTAL[manifest.method]}")
+    for line in precision_lines(manifest):
+        print(line)
     hint = manifest.suggestion
     if hint is None:
         print("threshold: none yet; run 'gonogo calibrate' with images of good parts")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..bundle import Bundle
 from ..errors import DetectorError, EngineError
 from ..network import Buffers, TensorSpec
@@ -10,16 +12,18 @@ from ..network import Buffers, TensorSpec
 class OpenVinoNetwork:
     """One compiled model and one request, its tensors laid over our NumPy memory."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        """Compiles `network.onnx` for the CPU; FP32 unless the bundle's parity report allows bf16."""
-        try:
-            import openvino
-        except ImportError:
-            raise EngineError("backend openvino: package missing; pip install 'gonogo[openvino]'") from None
-        allowed = bundle.manifest.allowed_precisions
+    @classmethod
+    def offered(cls) -> tuple[str, ...]:
+        """bf16 where the CPU computes in it, then fp32."""
+        capabilities = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("bf16", "fp32") if "BF16" in capabilities else ("fp32",)
+
+    def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
+        """Compiles `network.onnx` for the CPU."""
+        openvino = _openvino()
         options = {
             # OpenVINO picks bf16 by itself on CPUs with AMX; nothing may lose bits unasked.
-            "INFERENCE_PRECISION_HINT": "bf16" if "bf16" in allowed else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": str(threads),
             "PERFORMANCE_HINT": "LATENCY",
         }
@@ -55,3 +59,11 @@ class OpenVinoNetwork:
     def close(self) -> None:
         """As in `Network`."""
         del self._request
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise EngineError("backend openvino: package missing; pip install 'gonogo[openvino]'") from None
+    return openvino

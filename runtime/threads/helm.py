@@ -41,6 +41,7 @@ class Helm:
         self._lanes.taken(turn)
         self._reporter.terms = turn.lane.terms
         self._reporter.health.simulated = provenance.simulated
+        self._reporter.health.loosened = provenance.loosened
         change = self._lanes.change
         if change is not None and change.thread == turn.lane.thread:
             self._lanes.change = None

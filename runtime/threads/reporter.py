@@ -50,6 +50,7 @@ class Reporter:
         """`recorder` gets every verdict before it goes out; None: no records are kept."""
         self.state = State.PREOPERATIONAL
         self.health = HealthWatch(terms.provenance.simulated)
+        self.health.loosened = terms.provenance.loosened
         self.seq = 0
         self.ring = Ring()
         self.terms = terms

@@ -49,7 +49,8 @@ def test_a_fitted_method_says_what_it_rests_on(folder: Path) -> None:
     facts = json.loads((folder / "fitted" / "fitted.json").read_text())
     assert facts["settings"]["method"] == "patchcore"
     assert facts["good_images"] == facts["suggestion"]["good_images"] == 6
-    assert sorted(facts["files"]) == ["good.png", "memory.safetensors"]
+    gate = [f"gate_{n}.png" for n in range(6)]
+    assert sorted(facts["files"]) == [*gate, "good.png", "memory.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_a_simulated_station_says_so_and_is_ok() -> None:
         ("sink_failed", True, "SINK", "degraded"),
         ("clock_ok", False, "CLOCK", "degraded"),
         ("silent", True, "NO_FRAMES", "degraded"),
+        ("loosened", True, "PARITY_LOOSENED", "degraded"),
     ],
 )
 def test_a_cause_raises_its_flag_while_it_lasts(attribute: str, value: bool, flag: str, level: str) -> None:
@@ -64,7 +65,7 @@ def test_the_level_is_that_of_the_worst_flag() -> None:
 
 def test_every_flag_can_be_raised() -> None:
     watch = HealthWatch(simulated=True)
-    watch.camera_lost = watch.sink_failed = watch.silent = watch.drifting = True
+    watch.camera_lost = watch.sink_failed = watch.silent = watch.drifting = watch.loosened = True
     watch.storage_failed = True
     watch.clock_ok = False
     watch.pressed(0)
