@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export.verbs.export", "a method's config, fitted or not -> a bundle"),
     "inspect": ("runtime.verbs.inspect", "a bundle's manifest, checked file by file"),
     "selftest": ("runtime.verbs.selftest", "a bundle's golden images through the real path"),
+    "build": ("runtime.verbs.build", "a bundle's TensorRT engine for this machine, proved on the gate set"),
     "verify": ("runtime.verbs.verify", "whether a bundle decides alike on every backend of this machine"),
     "predict": ("runtime.verbs.predict", "images -> scores and overlays"),
     "calibrate": (

@@ -189,8 +189,8 @@ def border_profile(anomaly_map: F32) -> F32:
     centre = _median(anomaly_map, None)
     if centre <= 0:
         return np.ones_like(anomaly_map)
-    down = _faded(_median(anomaly_map, 1) / centre)
-    across = _faded(_median(anomaly_map, 0) / centre)
+    down = faded(_median(anomaly_map, 1) / centre)
+    across = faded(_median(anomaly_map, 0) / centre)
     return np.maximum(down[:, None], across[None, :]).astype(np.float32)
 
 
@@ -198,7 +198,8 @@ def _median(values: F32, axis: int | None) -> Floats:
     return np.asarray(np.median(values.astype(np.float64), axis=axis))
 
 
-def _faded(ratio: Floats) -> Floats:
+def faded(ratio: Floats) -> Floats:
+    """(n,) factors >= 1 of the rows of a map from their medians over its median; see `border_profile`."""
     n = len(ratio)
     padded = np.pad(np.maximum(1.0, ratio), _PROFILE_SMOOTH // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_PROFILE_SMOOTH, 1 / _PROFILE_SMOOTH), mode="valid")

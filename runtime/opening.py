@@ -14,6 +14,7 @@ from .detector import HostDetector
 from .head import HeadForm
 from .heads import host_kernels, open_gpu, open_head
 from .images.files import load_image
+from .network import Network
 from .networks import open_network
 from .networks.stall import Stall, StallNetwork
 from .recipe import Recipe
@@ -28,6 +29,7 @@ def open_detector(
     threads: int = 1,
     stalls: Sequence[Stall] = (),
     head: HeadForm | None = None,
+    network: Network | None = None,
 ) -> HostDetector:
     """Opens a detector for a bundle, inspecting the recipe's region and mask; the caller closes it.
 
@@ -36,6 +38,7 @@ def open_detector(
         stalls: hangs of the network, on a script.
         head: form of the kernels around the network; None is native where it was compiled. cuda runs the head
             on the GPU, preprocessing stays on the CPU with this network.
+        network: of this bundle, opened before; None opens the backend's.
 
     Raises:
         EngineError: the backend cannot run the network here, or the head that is asked for is missing.
@@ -45,7 +48,7 @@ def open_detector(
     kernels = host_kernels(head, threads)
     opened = open_head(bundle, kernels, open_gpu() if head == "cuda" else None)
     mask = None if recipe is None or recipe.mask is None else load_mask(Path(recipe.mask), opened.map_shape)
-    network = open_network(backend, bundle, threads)
+    network = open_network(backend, bundle, threads) if network is None else network
     network = StallNetwork(network, stalls) if stalls else network
     region = None if recipe is None else recipe.region
     return HostDetector(bundle.manifest.preprocessing, network, opened, kernels, region, mask)

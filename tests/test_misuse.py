@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gonogo
+from kernels.device import probe
 from runtime.images.files import save_image
 
 U8 = NDArray[np.uint8]
@@ -162,6 +163,12 @@ CASES: dict[str, Case] = {
     ),
     "inspect, no bundle": (lambda f: ["inspect", f.absent], lambda f: f.absent),
     "selftest, no bundle": (lambda f: ["selftest", f.absent], lambda f: f.absent),
+    "build, no bundle": (lambda f: ["build", f.absent], lambda f: f.absent),
+    "build, empty bundle": (lambda f: ["build", f.empty], lambda f: f.empty),
+    "build, cut-off network": (
+        lambda f: ["build", f.out / "bundle"],
+        lambda f: cut_file(f, "network.fp16.onnx"),
+    ),
     "verify, no bundle": (lambda f: ["verify", f.absent], lambda f: f.absent),
     "verify, no images": (lambda f: ["verify", f.bundle, f.absent], lambda f: f.absent),
     "bench, no bundle": (lambda f: ["bench", f.absent], lambda f: f.absent),
@@ -266,6 +273,10 @@ CASES: dict[str, Case] = {
         lambda f: f.locked,
     ),
     "export, bundle": (lambda f: ["export", f.config, "-o", f.locked / "x"], lambda f: f.locked),
+    "export, standalone": (
+        lambda f: ["export", f.config, "-o", f.out, "--frame", "64x64", "--standalone", f.locked / "x"],
+        lambda f: f.locked,
+    ),
     "bench, figures": (lambda f: ["bench", f.bundle, "--json", f.locked / "x"], lambda f: f.locked),
     "demo, overlays": (lambda f: ["demo", "--save", f.locked / "x"], lambda f: f.locked),
     "run, overlays": (lambda f: ["run", f.absent, "--save", f.locked / "x"], lambda f: f.locked),
@@ -284,3 +295,38 @@ def test_misuse_is_one_line_that_names_the_file(
     assert captured.err.startswith(f"gonogo {command(files)[0]}: ")
     assert str(path) in captured.err
     assert not files.out.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--frame", "64x64"], "--standalone FILE and --frame WIDTHxHEIGHT belong together"),
+        (["--standalone", "x.onnx"], "--standalone FILE and --frame WIDTHxHEIGHT belong together"),
+        (["--standalone", "x.onnx", "--frame", "64"], "--frame is '64'; expected WIDTHxHEIGHT"),
+        (["--standalone", "x.onnx", "--frame", "axb"], "--frame is 'axb'; expected WIDTHxHEIGHT"),
+        (["--precisions", "fp8"], "precisions: fp8 with 0 flips allowed; expected some of fp32"),
+        (["--allow-flips", "-1"], "fp32, fp16 with -1 flips allowed; expected some of"),
+    ],
+)
+def test_export_options_that_do_not_fit_are_one_line(
+    words: list[str], message: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gonogo.main(["export", str(files.config), "-o", str(files.out), *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message in err
+    assert not files.out.exists()
+
+
+def test_build_without_a_gpu_or_tensorrt_is_one_line(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not probe().reason:
+        pytest.skip("there is a GPU")
+    for words in ([], ["--backend", "tensorrt_rtx"], ["--backend", "tensorrt:fp32"]):
+        assert gonogo.main(["build", str(files.bundle), *words]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert err.startswith("gonogo build: backend tensorrt")
+    assert gonogo.main(["build", str(files.bundle), "--backend", "onnxruntime"]) == 2
+    assert "onnxruntime builds no engine; expected one of tensorrt, tensorrt_rtx" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from kernels import finish_matrix
 from runtime.bundle import DistanceMapHead, NetworkPart
 from runtime.config import ConfigStruct
 from runtime.errors import ConfigError
+from runtime.measure.gate import spread
 
 from ..checkpoint import Checkpoint
 from ..method import Arrays, Features, Laid, Report, extended, lay, require_known

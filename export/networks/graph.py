@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,10 @@ class Graph:
         name = name or f"{op.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
+
+    def append(self, node: onnx.NodeProto) -> None:
+        """Add a node as it is; its names must be free."""
+        self._nodes.append(node)
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser; the same name again must mean the same tensor and is added once."""
@@ -152,15 +157,19 @@ class Graph:
         ends = (top + size[0], top + size[1])
         return self.node("Slice", x, self.ints(top, top), self.ints(*ends), self.ints(2, 3))
 
-    def model(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.ModelProto:
-        """The checked model; every named input and output is float32 with a static shape."""
-        graph = helper.make_graph(
-            self._nodes,
-            name,
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in inputs.items()],
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
-            list(self._constants.values()),
+    def model(
+        self,
+        name: str,
+        inputs: Mapping[str, Shape],
+        outputs: Mapping[str, Shape],
+        types: Mapping[str, int] = MappingProxyType({}),
+    ) -> onnx.ModelProto:
+        """The checked model; inputs and outputs have static shapes and are float32, but for `types`."""
+        given, made = (
+            [helper.make_tensor_value_info(n, types.get(n, TensorProto.FLOAT), s) for n, s in side.items()]
+            for side in (inputs, outputs)
         )
+        graph = helper.make_graph(self._nodes, name, given, made, list(self._constants.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = IR_VERSION
         model.producer_name = "gonogo"

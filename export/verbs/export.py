@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.bundle import Bundle
 from runtime.errors import ConfigError
 from runtime.images.files import list_images
+from runtime.output import require_writable
 
 if TYPE_CHECKING:
     from ..method import Method
@@ -44,49 +46,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="gate images that may change sides (0); more is written into every verdict",
     )
+    parser.add_argument(
+        "--standalone",
+        type=Path,
+        metavar="FILE",
+        help="also write one ONNX with preprocessing, head and score inside, for other servers",
+    )
+    parser.add_argument("--frame", metavar="WIDTHxHEIGHT", help="size of the frames that it takes, pixels")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the bundle and says what it holds."""
+    frame = _frame(arguments)
     try:
-        from ..bundling import export_bundle, export_fitted
-        from ..fitted import load_fitted
-        from ..fitting import ImageFiles
-        from ..methods import EXPERIMENTAL, load_method
-        from ..report import precision_lines
+        from ..report import bundle_lines
+
+        bundle = _export(arguments)
+        if frame is not None:
+            _write_standalone(bundle, frame, arguments.standalone)
     except ModuleNotFoundError as error:
         raise ConfigError(f"package {error.name} is missing; pip install 'gonogo[export]'") from None
-    gate = (arguments.precisions.split(","), arguments.allow_flips)
-    method: Method
-    if arguments.checkpoint is not None or arguments.method is not None:
-        method, base = _by_checkpoint(arguments), Path()
-    elif arguments.config is None:
-        raise ConfigError("export: neither a config nor --method and --checkpoint; expected one of them")
-    else:
-        method, base = load_method(arguments.config), arguments.config.resolve().parent
-    if arguments.checkpoint is not None:
-        good = [] if arguments.good is None else list_images(arguments.good)
-        golden = ImageFiles(good)[0] if good else None
-        bundle = export_fitted(method, base, None, arguments.output, *gate, golden)
-    elif arguments.fitted is not None:
-        bundle = export_fitted(method, base, load_fitted(arguments.fitted), arguments.output, *gate)
-    else:
-        good = [] if arguments.good is None else list_images(arguments.good)
-        bundle = export_bundle(method, base, ImageFiles(good), arguments.output, *gate)
-    manifest = bundle.manifest
-    print(f"{arguments.output}: {manifest.method} ({manifest.preset}) on {manifest.network.backbone}")
-    print(f"golden: the planted defect scores {manifest.golden.margin:.2f} x the good image")
-    if manifest.method in EXPERIMENTAL:
-        print(f"{manifest.method} is experimental: {EXPERIMENTAL[manifest.method]}")
-    for line in precision_lines(manifest):
+    print(f"{arguments.output}: ", end="")
+    for line in bundle_lines(bundle.manifest):
         print(line)
-    hint = manifest.suggestion
-    if hint is None:
-        print("threshold: none yet; run 'gonogo calibrate' with images of good parts")
-    else:
-        print(f"threshold: {hint.threshold:.6g} suggested by {hint.good_images} good images")
-        print(f"expected false rejects {hint.false_reject:.0%}; 'gonogo calibrate' with more images for less")
     return 0
+
+
+def _export(arguments: argparse.Namespace) -> Bundle:
+    from ..bundling import export_bundle, export_fitted
+    from ..fitted import load_fitted
+    from ..fitting import ImageFiles
+    from ..methods import load_method
+
+    gate = (arguments.precisions.split(","), arguments.allow_flips)
+    good = [] if arguments.good is None else list_images(arguments.good)
+    if arguments.checkpoint is not None or arguments.method is not None:
+        golden = ImageFiles(good)[0] if good else None
+        return export_fitted(_by_checkpoint(arguments), Path(), None, arguments.output, *gate, golden)
+    if arguments.config is None:
+        raise ConfigError("export: neither a config nor --method and --checkpoint; expected one of them")
+    method, base = load_method(arguments.config), arguments.config.resolve().parent
+    if arguments.fitted is not None:
+        return export_fitted(method, base, load_fitted(arguments.fitted), arguments.output, *gate)
+    return export_bundle(method, base, ImageFiles(good), arguments.output, *gate)
 
 
 def _by_checkpoint(arguments: argparse.Namespace) -> Method:
@@ -104,3 +106,31 @@ def _by_checkpoint(arguments: argparse.Namespace) -> Method:
             f"expected both, and a method out of {known}"
         )
     return AUTHORS[arguments.method](checkpoint=str(arguments.checkpoint))
+
+
+def _frame(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    """(height, width) of the frames of --standalone; None without it."""
+    if (arguments.standalone is None) != (arguments.frame is None):
+        raise ConfigError("--standalone FILE and --frame WIDTHxHEIGHT belong together; give both or none")
+    if arguments.frame is None:
+        return None
+    width, _, height = arguments.frame.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(
+            f"--frame is {arguments.frame!r}; expected WIDTHxHEIGHT in pixels, such as 1280x1024"
+        )
+    require_writable(arguments.standalone)
+    return int(height), int(width)
+
+
+def _write_standalone(bundle: Bundle, frame: tuple[int, int], path: Path) -> None:
+    from ..standalone import standalone
+
+    data = standalone(bundle, frame).SerializeToString()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {(error.strerror or str(error)).lower()}; expected a place to write"
+        ) from None
+    print(f"{path}: {len(data) / 1e6:.1f} MB, frames of {frame[1]} x {frame[0]}")

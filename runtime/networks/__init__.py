@@ -24,6 +24,8 @@ class NetworkClass(Protocol):
 NETWORKS: dict[str, tuple[str, str]] = {
     "onnxruntime": (".onnxruntime", "OnnxRuntimeNetwork"),
     "openvino": (".openvino", "OpenVinoNetwork"),
+    "tensorrt": (".tensorrt.network", "TensorRtNetwork"),
+    "tensorrt_rtx": (".tensorrt.network", "TensorRtRtxNetwork"),
 }
 """Backend -> (module, class); a module is imported only when its backend is asked for."""
 

@@ -19,11 +19,11 @@ from export.checkpoint import Checkpoint
 from export.draft import draft_bundle
 from export.fitted import load_fitted, save_fitted
 from export.fitting import NetworkFeatures, fit_method
-from export.method import evenly
 from export.methods.inp_former import InpFormerExport, _Moments
 from export.networks.inp_former import Form
 from runtime.bundle import load_bundle
 from runtime.errors import ConfigError
+from runtime.measure.gate import spread
 from runtime.opening import open_detector
 from runtime.sources.synthetic import SyntheticConfig, SyntheticSource
 
@@ -298,7 +298,7 @@ def test_each_epoch_is_reported_with_its_loss() -> None:
 def test_the_threshold_comes_from_images_that_were_not_trained_on() -> None:
     images = sections(6)
     fitted = fit_method(SMALL, Path(), images)
-    assert evenly(6, 2) == [0, 5]
+    assert spread(6, 2) == [0, 5]
     hint = fitted.facts.suggestion
     assert hint.good_images == 2
     draft = draft_bundle(SMALL, Path(), Path("x")).with_memory(fitted.arrays)

@@ -1,6 +1,7 @@
 """Graphs laid without torch: shapes, names, weights, pad, and the features that real weights must give."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from export.networks import BACKBONES, build_network
 from runtime.errors import ConfigError
 
 F32 = NDArray[np.float32]
+State = Callable[[str, bool], dict[str, F32]]
+"""Backbone, and whether its norms are folded -> every tensor of its file."""
 
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "weights"
 FILES = {
@@ -34,31 +37,21 @@ def image_of(height: int, width: int) -> F32:
     return np.random.default_rng(5).standard_normal((1, 3, height, width), np.float32)
 
 
-def random_state(backbone: str, folded: bool) -> dict[str, F32]:
-    """Every tensor that the backbone's file must hold, scaled so that activations stay near 1."""
-    layout = BACKBONES[backbone].layout
-    assert layout is not None
-    rng = np.random.default_rng(3)
-    state: dict[str, F32] = {}
-    for name, shape in layout.expected(folded).items():
-        value = rng.standard_normal(shape, np.float32) / np.sqrt(np.prod(shape[1:]))
-        state[name] = (np.abs(value) + 0.5 if name.endswith("var") else value).astype(np.float32)
-    return state
-
-
 def saved(path: Path, state: dict[str, Any]) -> Path:
     np.savez(path, **state)
     return path
 
 
 @pytest.fixture(scope="module")
-def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("weights") / "resnet18.npz", random_state("resnet18", folded=True))
+def resnet18(tmp_path_factory: pytest.TempPathFactory, random_state: State) -> Path:
+    return saved(tmp_path_factory.mktemp("weights") / "resnet18.npz", random_state("resnet18", True))
 
 
 @pytest.mark.parametrize("backbone", CNNS)
-def test_layers_leave_channels_last_at_strides_4_8_16(backbone: str, tmp_path: Path) -> None:
-    weights = saved(tmp_path / "random.npz", random_state(backbone, folded=False))
+def test_layers_leave_channels_last_at_strides_4_8_16(
+    backbone: str, tmp_path: Path, random_state: State
+) -> None:
+    weights = saved(tmp_path / "random.npz", random_state(backbone, False))
     model = build_network(backbone, (32, 48), LAYERS, weights)
     assert [output.name for output in model.graph.output] == list(LAYERS)
     for output, name, stride in zip(run(model, image_of(32, 48)), LAYERS, (4, 8, 16), strict=True):
@@ -101,8 +94,10 @@ def test_real_weights_give_the_reference_features(backbone: str) -> None:
         np.testing.assert_allclose(centre, expected["first8"], atol=tolerance)
 
 
-def test_a_folded_file_and_a_state_dict_with_norms_give_the_same_network(tmp_path: Path) -> None:
-    state = random_state("resnet18", folded=False)
+def test_a_folded_file_and_a_state_dict_with_norms_give_the_same_network(
+    tmp_path: Path, random_state: State
+) -> None:
+    state = random_state("resnet18", False)
     layout = BACKBONES["resnet18"].layout
     assert layout is not None
     folded: dict[str, F32] = {}
@@ -161,8 +156,8 @@ def test_the_same_arguments_give_the_same_bytes(backbone: str, resnet18: Path) -
     assert (one.ir_version, one.opset_import[0].version) == (10, 18)
 
 
-def test_missing_surplus_and_misshapen_tensors_stand_in_one_line(tmp_path: Path) -> None:
-    state = random_state("resnet18", folded=True)
+def test_missing_surplus_and_misshapen_tensors_stand_in_one_line(tmp_path: Path, random_state: State) -> None:
+    state = random_state("resnet18", True)
     del state["layer1.0.conv1.bias"]
     state["layer9.conv.weight"] = np.zeros(3, np.float32)
     state["conv1.weight"] = np.zeros((64, 1, 7, 7), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -96,7 +97,7 @@ def test_a_network_whose_work_would_stay_in_fp32_is_refused() -> None:
 def test_a_golden_image_that_a_precision_does_not_keep_is_named(exported: Path) -> None:
     bundle = load_bundle(exported)
     golden = msgspec.structs.replace(bundle.manifest.golden, tolerance=1e-6)
-    strict = Draft(GrnrExport(id="a"), bundle).with_manifest(golden=golden)
+    strict = replace(draft(), bundle=bundle).with_manifest(golden=golden)
     with pytest.raises(ConfigError, match=r"fp16: .*selftest: golden/.*png .*export without fp16"):
         prove_precisions(strict, ("fp16",))
 
