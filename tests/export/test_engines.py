@@ -1,4 +1,6 @@
-"""Every network that the methods export is built by NVIDIA's own parser and builder, FP32 and typed FP16.
+"""The networks of GRNR and PatchCore on every backbone are built by NVIDIA's own parser and builder.
+
+FP32 and typed FP16; what a method trains behind its features (INP-Former) is not among them yet.
 
 TensorRT-RTX builds for a GPU that is not there; what it parses and types, TensorRT does by the same rules.
 """
