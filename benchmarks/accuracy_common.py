@@ -36,6 +36,7 @@ def command(module: str, arguments: argparse.Namespace) -> str:
     """The command line with its folders by role: where they lay on this machine helps nobody."""
     words = sys.argv[1:]
     roles = {"DATA": arguments.data, "WEIGHTS": arguments.weights, "OUTPUT": arguments.output}
+    roles["SHEETS"] = getattr(arguments, "sheets", None)
     for role, folder in roles.items():
         words = [word if folder is None else word.replace(str(folder), role) for word in words]
     return f"python -m benchmarks.{module} {shlex.join(words)}"

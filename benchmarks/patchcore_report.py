@@ -83,13 +83,14 @@ def load_rows(folder: Path) -> PatchcoreReport:
 
 
 def save_rows(report: PatchcoreReport, folder: Path) -> None:
-    """Writes the rows, sorted, and their section at the end of accuracy.md."""
+    """Writes the rows, sorted, and their section of accuracy.md; what follows it stays."""
     make_folder(folder / "results")
     ordered = PatchcoreReport(report.run, sorted(report.rows, key=lambda row: row.key))
     write_json(_file(folder), ordered)
     page = folder / "accuracy.md"
-    before = page.read_text("utf-8").partition("\n" + _TITLE)[0] if page.exists() else ""
-    write_text(page, before + patchcore_section(folder))
+    before, _, rest = (page.read_text("utf-8") if page.exists() else "").partition("\n" + _TITLE)
+    _, heading, after = rest.partition("\n# ")
+    write_text(page, before + patchcore_section(folder) + heading + after)
 
 
 def patchcore_section(folder: Path) -> str:
