@@ -21,6 +21,8 @@ def pool_norm(features: F32, out: F32 | None = None, threads: int = 1) -> tuple[
     features = checked("pool_norm", "features", features, 3)
     h, w, channels = features.shape
     pooled = result("pool_norm", features.shape, out)
+    if np.may_share_memory(features, pooled):
+        features = features.copy()
     norms, mean = np.empty((h, w), np.float32), np.empty(channels, np.float32)
     _POOL_NORM((h, w, channels), features, pooled, norms, mean, h, w, channels, threads=threads)
     return pooled, norms, mean

@@ -179,19 +179,21 @@ void scan(const Problem& p, int64_t first, int64_t last, int64_t end, const Shar
         }
 }
 
+// Of the scaled rows; a power of two loses nothing, and no difference overflows.
 float squared_distance(const float* q, const float* b, int64_t c, float scale) {
     Vec first = {}, second = {};
     int64_t i = 0;
     for (; i + 2 * LANES <= c; i += 2 * LANES) {
-        const Vec p = (load(q + i) - load(b + i)) * scale;
-        const Vec o = (load(q + i + LANES) - load(b + i + LANES)) * scale;
+        const Vec p = load(q + i) * scale - load(b + i) * scale;
+        const Vec o = load(q + i + LANES) * scale - load(b + i + LANES) * scale;
         first += p * p;
         second += o * o;
     }
     for (; i < c; i += LANES) {
         const int64_t left = c - i;
-        const Vec p = left >= LANES ? load(q + i) - load(b + i) : load_part(q + i, left) - load_part(b + i, left);
-        first += p * scale * (p * scale);
+        const auto part = [&](const float* from) { return left >= LANES ? load(from) : load_part(from, left); };
+        const Vec p = part(q + i) * scale - part(b + i) * scale;
+        first += p * p;
     }
     return sum(first + second);
 }

@@ -22,6 +22,9 @@ from .stamp import stamp
 SETS = {"v4": "AVX-512", "v3": "AVX2", "v2": "SSE4.2", "neon": "NEON"}
 """Library -> what a reader calls its instruction set; best first."""
 
+MOST_THREADS = 64
+"""As in threads.h; more are not started."""
+
 A = TypeVar("A", bound="NDArray[Any]")
 
 _TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float, "i": ctypes.c_int}
@@ -138,6 +141,7 @@ class Kernel:
         """
         if threads < 1:
             raise ValueError(f"{self._name}: threads is {threads}, expected >= 1")
+        threads = min(threads, MOST_THREADS)
         needed = self._workspace(*sizes, threads)
         code = 1 if needed < 0 else self._run(*arguments, scratch(needed), threads)
         if code != 0:
@@ -198,7 +202,7 @@ def result(name: str, shape: tuple[int, ...], out: F32 | None) -> F32:
     """`out`, or a new float32 array of that shape.
 
     Raises:
-        ValueError: out has another shape or dtype, or is not contiguous.
+        ValueError: out has another shape or dtype, or is not contiguous or not writable.
     """
     return np.empty(shape, np.float32) if out is None else fitting(name, out, shape, np.float32)
 
@@ -207,10 +211,10 @@ def fitting(name: str, out: A, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     """`out`, which a kernel is to write into.
 
     Raises:
-        ValueError: it has another shape or dtype, or is not contiguous.
+        ValueError: it has another shape or dtype, or is not contiguous or not writable.
     """
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise ValueError(
-            f"{name}: out is {out.dtype} {out.shape}, expected {np.dtype(dtype)} {shape}, contiguous"
+            f"{name}: out is {out.dtype} {out.shape}, expected {np.dtype(dtype)} {shape}, contiguous, writable"
         )
     return out

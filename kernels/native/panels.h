@@ -30,12 +30,13 @@ void pack(const float* rows, int64_t count, int64_t c, const float* centre, floa
     for (int64_t i = 0; i < c; i += LANES) {
         const int64_t channels = c - i < LANES ? c - i : LANES;
         const auto part = [&](const float* from) { return channels == LANES ? load(from) : load_part(from, channels); };
-        const Vec middle = part(centre + i);
+        // Scaled before they are subtracted: the difference of two huge floats is no float.
+        const Vec middle = part(centre + i) * scale;
         for (int first = 0; first < width; first += LANES) {
             Vec block[LANES];
             GONOGO_UNROLL
             for (int j = 0; j < LANES; ++j)
-                block[j] = first + j < count ? (part(rows + (first + j) * c + i) - middle) * scale : Vec{};
+                block[j] = first + j < count ? part(rows + (first + j) * c + i) * scale - middle : Vec{};
             transpose(block);
             const int64_t columns = width - first < LANES ? width - first : LANES;
             for (int64_t l = 0; l < channels; ++l)

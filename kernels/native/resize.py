@@ -57,6 +57,8 @@ def _axis(n_in: int, n_out: int) -> _Axis:
 @lru_cache(maxsize=64)
 def _normalisation(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[F32, F32]:
     """Factor and summand of each channel."""
+    if (len(mean), len(std)) != (3, 3):
+        raise ValueError(f"preprocess: mean {mean} and std {std}, expected three numbers each")
     scale = [1 / (255 * s) for s in std]
     shift = [-m / s for m, s in zip(mean, std, strict=True)]
     return np.array(scale, np.float32), np.array(shift, np.float32)
@@ -81,8 +83,8 @@ def preprocess(
     if height < 1 or width < 1:
         raise ValueError(f"preprocess: size is {size}, expected (height, width) of at least 1 each")
     target = check_out(size, out)
-    if not target.flags.c_contiguous:
-        raise ValueError("preprocess: out is not contiguous")
+    if not target.flags.carray:
+        raise ValueError("preprocess: out is not contiguous or not writable")
     down, across = _axis(rows, height), _axis(columns, width)
     scale, shift = _normalisation(tuple(mean), tuple(std))
     _PREPROCESS(

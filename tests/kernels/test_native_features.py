@@ -138,3 +138,9 @@ def test_distance_rowsum_passes_on_what_is_not_a_number(native_library: Library)
     features = np.random.default_rng(10).normal(size=(200, 26)).astype(np.float32)
     features[150, 3] = np.nan
     assert np.isnan(native.distance_rowsum(features)).all()
+
+
+def test_features_may_be_pooled_in_place(native_library: Library) -> None:
+    features = np.random.default_rng(0).normal(size=(6, 7, 5)).astype(np.float32)
+    expected = native.pool_norm(features)[0]
+    np.testing.assert_array_equal(native.pool_norm(features, features)[0], expected)

@@ -285,3 +285,16 @@ def test_a_scan_that_there_is_not_is_refused(native_library: Library) -> None:
         Bank(np.zeros((9, 3), np.float32), "int8")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected float32"):
         Bank(np.zeros((9, 3)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+def test_rows_whose_difference_is_no_float_are_still_found(native_library: Library, channels: int) -> None:
+    rows = np.full((11, channels), -3.3e38, np.float32)
+    rows[10] *= -1
+    for scan in native.scans():
+        bank = native.Bank(rows, scan)
+        distances, indices = native.knn_distance(rows[10:], bank, 1)
+        assert (distances[0, 0], indices[0, 0]) == (0, 10)
+        distances, indices = native.knn_distance(rows[:1], bank, 11)
+        np.testing.assert_array_equal(indices[0], np.arange(11))
+        assert not distances[0, :10].any() and distances[0, 10] == np.inf

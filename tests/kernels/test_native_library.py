@@ -75,3 +75,23 @@ def test_every_native_kernel_has_a_reference_of_its_name() -> None:
     kernels = set(native.__all__) - {"Library", "Scan", "libraries", "library", "scans", "using"}
     assert kernels
     assert kernels <= set(reference.__all__)
+
+
+def test_an_array_that_must_not_change_is_no_out(native_library: Library) -> None:
+    features = np.ones((4, 4, 3), np.float32)
+    constant = np.frombuffer(bytes(features.nbytes), np.float32)
+    with pytest.raises(ValueError, match="pool_norm: out is .* writable"):
+        native.pool_norm(features, constant.reshape(features.shape))
+    image, plane = np.full((4, 4), 200, np.uint8), constant.reshape(3, 4, 4)
+    with pytest.raises(ValueError, match="preprocess: out is .* not writable"):
+        native.preprocess(image, (4, 4), (0, 0, 0), (1, 1, 1), out=plane)
+    assert not constant.any()
+
+
+@pytest.mark.parametrize("threads", [2**31, 2**32])
+def test_more_threads_than_an_int_holds_are_as_many_as_there_can_be(
+    native_library: Library, threads: int
+) -> None:
+    features = np.random.default_rng(0).normal(size=(5, 7, 3)).astype(np.float32)
+    found = native.pool_norm(features, threads=threads)[0]
+    np.testing.assert_array_equal(found, native.pool_norm(features)[0])

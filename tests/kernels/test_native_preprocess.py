@@ -154,3 +154,8 @@ def test_another_result_is_refused(native_library: Library, out: Any) -> None:
 def test_an_empty_size_is_refused(native_library: Library, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="preprocess: size"):
         native.preprocess(np.zeros((6, 10), np.uint8), size, MEAN, STD)
+
+
+def test_a_mean_of_one_number_is_refused(native_library: Library) -> None:
+    with pytest.raises(ValueError, match="mean .* three numbers each"):
+        native.preprocess(np.zeros((8, 8, 3), np.uint8), (4, 4), (0.5,), (1.0,))
