@@ -72,6 +72,10 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
         for key in ("most_rows", "neighbours", "support", "projection"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size is {self.size}; expected at least 1, or none for the backbone's default")
+        if self.neighbours > self.most_rows:
+            raise ValueError(f"neighbours is {self.neighbours}; expected at most most_rows, {self.most_rows}")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; expected 0 or more")
 

@@ -139,8 +139,21 @@ def test_it_cannot_be_exported_without_good_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("coreset", 0), ("coreset", 1.5), ("most_rows", 0), ("neighbours", 0), ("support", 0), ("seed", -1)],
+    [
+        ("coreset", 0),
+        ("coreset", 1.5),
+        ("most_rows", 0),
+        ("neighbours", 0),
+        ("support", 0),
+        ("size", 0),
+        ("seed", -1),
+    ],
 )
 def test_settings_out_of_range_are_refused(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{key} is {value}; expected"):
         PatchcoreExport(id="a", **{key: value})
+
+
+def test_more_neighbours_than_the_bank_may_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="neighbours is 9; expected at most most_rows, 8"):
+        PatchcoreExport(id="a", neighbours=9, most_rows=8)
