@@ -215,6 +215,7 @@ def fitting(name: str, out: A, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     """
     if out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise ValueError(
-            f"{name}: out is {out.dtype} {out.shape}, expected {np.dtype(dtype)} {shape}, contiguous, writable"
+            f"{name}: out is {out.dtype} {out.shape}, "
+            f"expected {np.dtype(dtype)} {shape}, contiguous and writable"
         )
     return out

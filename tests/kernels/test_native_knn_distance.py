@@ -297,4 +297,5 @@ def test_rows_whose_difference_is_no_float_are_still_found(native_library: Libra
         assert (distances[0, 0], indices[0, 0]) == (0, 10)
         distances, indices = native.knn_distance(rows[:1], bank, 11)
         np.testing.assert_array_equal(indices[0], np.arange(11))
-        assert not distances[0, :10].any() and distances[0, 10] == np.inf
+        assert not distances[0, :10].any()
+        assert distances[0, 10] == np.inf

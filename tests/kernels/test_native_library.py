@@ -80,10 +80,10 @@ def test_every_native_kernel_has_a_reference_of_its_name() -> None:
 def test_an_array_that_must_not_change_is_no_out(native_library: Library) -> None:
     features = np.ones((4, 4, 3), np.float32)
     constant = np.frombuffer(bytes(features.nbytes), np.float32)
-    with pytest.raises(ValueError, match="pool_norm: out is .* writable"):
+    with pytest.raises(ValueError, match=r"pool_norm: out is .* writable"):
         native.pool_norm(features, constant.reshape(features.shape))
     image, plane = np.full((4, 4), 200, np.uint8), constant.reshape(3, 4, 4)
-    with pytest.raises(ValueError, match="preprocess: out is .* not writable"):
+    with pytest.raises(ValueError, match=r"preprocess: out is .* not writable"):
         native.preprocess(image, (4, 4), (0, 0, 0), (1, 1, 1), out=plane)
     assert not constant.any()
 

@@ -157,5 +157,5 @@ def test_an_empty_size_is_refused(native_library: Library, size: tuple[int, int]
 
 
 def test_a_mean_of_one_number_is_refused(native_library: Library) -> None:
-    with pytest.raises(ValueError, match="mean .* three numbers each"):
+    with pytest.raises(ValueError, match=r"mean .* three numbers each"):
         native.preprocess(np.zeros((8, 8, 3), np.uint8), (4, 4), (0.5,), (1.0,))
