@@ -68,6 +68,8 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= 0.4:
             raise ValueError(f"margin is {self.margin}; expected 0..0.4")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size is {self.size}; expected at least 1, or none for the preset's")
 
     def network(self, base: Path) -> Laid:
         """As in `Method`."""

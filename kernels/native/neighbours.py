@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import reference
 from ..arrays import F32, Indices
-from .library import Call, Kernel, aligned, checked, fitting, scratch
+from .library import Call, Kernel, aligned, checked, fitting, library, scratch
 
 MOST_NEIGHBOURS = 64
 """Largest k that is compiled: lists of candidates must stay short."""
@@ -46,6 +46,7 @@ class Bank:
         self.scan = scan or scans()[0]
         if self.scan not in scans():
             raise ValueError(f"knn_distance: scan is {scan!r}, expected one of {scans()} on this machine")
+        self.library = library().name
         self._memory = aligned(_size(self.rows, self.scan))
         self.packed = _pack(self.rows, self.scan, self._memory.ctypes.data, threads)
 
@@ -91,6 +92,8 @@ def knn_distance(
     if k > MOST_NEIGHBOURS:
         return reference.knn_distance(queries, rows, k, exclude, out)
     if isinstance(bank, Bank):
+        if bank.library != library().name:
+            raise ValueError("knn_distance: the bank was packed for another instruction set")
         scan, packed = bank.scan, bank.packed
     else:
         scan = "float32"

@@ -103,3 +103,9 @@ def test_the_same_settings_give_the_same_files(tmp_path: Path) -> None:
     first = export_bundle(GrnrExport(id="a"), tmp_path, [], tmp_path / "1")
     second = export_bundle(GrnrExport(id="a"), tmp_path, [], tmp_path / "2")
     assert first.files == second.files
+
+
+@pytest.mark.parametrize("size", [0, -320])
+def test_a_size_that_is_none_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="expected at least 1"):
+        GrnrExport(id="web", size=size)

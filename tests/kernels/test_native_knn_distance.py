@@ -299,3 +299,15 @@ def test_rows_whose_difference_is_no_float_are_still_found(native_library: Libra
         np.testing.assert_array_equal(indices[0], np.arange(11))
         assert not distances[0, :10].any()
         assert distances[0, 10] == np.inf
+
+
+def test_a_bank_packed_for_another_instruction_set_is_refused(native_library: Library) -> None:
+    rows = np.ones((9, 5), np.float32)
+    bank = Bank(rows)
+    for other in native.libraries():
+        with native.using(other):
+            if other.name == native_library.name:
+                native.knn_distance(rows, bank, 1)
+            else:
+                with pytest.raises(ValueError, match="another instruction set"):
+                    native.knn_distance(rows, bank, 1)
