@@ -25,7 +25,7 @@ class Entrant:
 
     name: str
     role: Role
-    """"native" and "reference" are ours; a "limit" does a part of the work, in full: who is faster does less."""
+    """"native" and "reference" are ours; a "limit" does a part of the work; who is faster does less."""
     open: Callable[[Any], Call]
     """From the row's input to the call that is timed, its memory allocated, its threads set to one.
 

@@ -104,7 +104,7 @@ def to_page(report: Report) -> str:
             "",
             "Written by `benchmarks/bench_kernels.py`; every figure stands in `results/kernels.json`.",
             "`x ours` is the entrant's time over that of our native kernel: above 1 we are faster. A limit",
-            "does a part of the work, in full: who is faster does less, as half of the products of a self search.",
+            "does a part of the work; who is faster does less, as half of the products of a self search.",
             "",
             *(f"- {fact}" for fact in _facts(report.head)),
             "",
