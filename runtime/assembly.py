@@ -118,9 +118,12 @@ class FolderRecipes:
         own = Path(self._station.recipe)
         # A name has neither slash nor backslash: it cannot lead out of the folder.
         path = own if wanted.id == self._own_id else own.parent / f"{wanted.id}.yaml"
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES:
-            raise NoSuchRecipe(f"recipe {wanted.id}: expected a file {path}")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES:
+                raise NoSuchRecipe(f"recipe {wanted.id}: expected a file {path}")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise NoSuchRecipe(f"recipe {wanted.id}: {path}: {error.strerror}") from None
         if wanted.sha256 not in (None, digest):
             raise WrongRecipe(f"recipe {wanted.id}: {path} has SHA-256 {digest}, expected {wanted.sha256}")
         return lambda: self._load(path, wanted, digest)

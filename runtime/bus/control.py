@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from .requests import (
 )
 from .ring import CHUNK
 from .wire import encode
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 16
 """Longest request that is read; the socket closes the connection of a much longer one."""
@@ -121,7 +124,12 @@ class Control:
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             return self._word(None, Answer("BAD_REQUEST", {}, str(error)))
         assert body is not None
-        return self._word(request.id, self._act(request, body))
+        try:
+            answer = self._act(request, body)
+        except Exception as error:  # a fault of ours costs one answer, not the line
+            logger.exception("verb %s", request.verb)
+            answer = Answer("INTERNAL", {}, f"{type(error).__name__}: {error}")
+        return self._word(request.id, answer)
 
     def _read(self, body: bytes | None) -> ControlRequest:
         if body is None:

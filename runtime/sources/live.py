@@ -143,10 +143,17 @@ class LiveSource:
     def trigger(self, encoder: int | None) -> None:
         """Asks a camera that waits for it; a free-running one ignores it."""
         with self._changed:
-            if not isinstance(self._error, SourceLost):
-                self._error = None  # of a frame before this trigger
-        if self._device is not None:
+            if isinstance(self._error, SourceLost):
+                raise self._error
+            self._error = None  # of a frame before this trigger
+        if self._device is None:
+            return
+        try:
             self._device.trigger()
+        except InspectionError:
+            raise
+        except Exception as error:  # each vendor's binding has errors of its own
+            raise SourceLost(f"{self._where}: {error}") from None
 
     def read(self, timeout_ms: int) -> Frame:
         """The newest frame, or the error that came instead of it."""

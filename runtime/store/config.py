@@ -17,7 +17,7 @@ class StoreConfig(ConfigStruct, frozen=True):
     wait_ms: int = 5
     """How long a verdict waits for its record, 0..1000; later it goes out with stored: queued."""
     keep_days: int = 90
-    """Days with more age are deleted, database and images, 1..3650."""
+    """Days with records that are kept, 1..3650; older ones are deleted, database and images."""
     image_quota_mb: int = 2000
     """Images kept, in megabytes, 0..100000000; the oldest leave, OK before others. 0: no images."""
     ok_every: int = 0

@@ -8,7 +8,6 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -130,11 +129,13 @@ class Journal:
         return self._database
 
     def _retire(self) -> None:
-        """Deletes what is older than `keep_days`."""
-        oldest = f"{datetime.now(timezone.utc) - timedelta(days=self._keep_days):%Y%m%d}"
-        for path in list_databases(self._folder):
+        """Deletes all but the last `keep_days` days that have records, and never the one that is written.
+
+        By count: a clock that steps, or has not been set yet, must not take records with it.
+        """
+        for path in list_databases(self._folder)[: -self._keep_days]:
             day = path.stem.removeprefix(PREFIX)
-            if day < oldest:
+            if day != self._day:
                 delete_day(self._folder, day)
                 path.unlink(missing_ok=True)
 

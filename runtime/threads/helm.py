@@ -19,7 +19,7 @@ class Helm:
         """`free_run`: once Ready it goes on to take every frame."""
         self._reporter, self._lanes, self._on_ready = reporter, lanes, on_ready
         self._free_run = free_run
-        self._prepared = False
+        self._prepared = self._was_ready = False
         self.starting = {"capture"}
         """Threads that have not opened their thing yet."""
         self.ending = False
@@ -47,7 +47,8 @@ class Helm:
             self._lanes.change = None
             detail = f"recipe {provenance.recipe.id} version {provenance.recipe.version} is in force"
             self._reporter.event("recipe_prepared", "info", detail, request_id=change.request_id)
-        if self._reporter.state is State.CONTINUOUS_EXECUTION and not self._lanes.free:
+        running = self._lanes.free or self._lanes.turning
+        if self._reporter.state is State.CONTINUOUS_EXECUTION and not running:
             self._reporter.move(State.READY, "STOP")
 
     def refused(self, why: str) -> None:
@@ -65,7 +66,7 @@ class Helm:
     def camera_lost(self, detail: str) -> None:
         """It is being opened again."""
         self._reporter.health.camera_lost = True
-        if self._reporter.state in RUNNING:
+        if self._reporter.state in RUNNING or self._reporter.state is State.INITIALIZED:
             self._reporter.move(State.PREOPERATIONAL, "CAMERA_LOST")
         self._reporter.event("camera_lost", "error", detail, "CAMERA_LOST")
 
@@ -73,7 +74,10 @@ class Helm:
         """It is open again."""
         self._reporter.health.camera_lost = False
         self._reporter.event("camera_back", "info", "the camera is open again")
-        if self._reporter.state is State.PREOPERATIONAL and not self.ending:
+        if not self._was_ready:
+            # Lost while the station started: the golden images have still to be judged.
+            self._become_ready()
+        elif self._reporter.state is State.PREOPERATIONAL and not self.ending:
             free = self._lanes.free
             self._reporter.move(State.CONTINUOUS_EXECUTION if free else State.READY, "CAMERA_BACK")
 
@@ -91,6 +95,7 @@ class Helm:
         if reporter.state is State.PREOPERATIONAL and not reporter.health.camera_lost:
             reporter.move(State.INITIALIZED, "STARTED")
         if reporter.state is State.INITIALIZED and self._prepared:
+            self._was_ready = True
             reporter.move(State.READY, "RECIPE_PREPARED")
             if self._free_run:
                 self._lanes.run_free(True)

