@@ -44,9 +44,8 @@ def test_a_network_that_decides_otherwise_fails(
     model = onnx.load_from_string(bundle.files["network.fp16.onnx"])
     for constant in model.graph.initializer:
         if constant.name.startswith("quadrature.weight"):  # half, or not, as the islands came out
-            filters = numpy_helper.to_array(constant)
-            reversed_filters = filters[::-1].cumsum(0, dtype=filters.dtype)
-            constant.CopyFrom(numpy_helper.from_array(reversed_filters, constant.name))
+            blind = np.zeros_like(numpy_helper.to_array(constant))
+            constant.CopyFrom(numpy_helper.from_array(blind, constant.name))
     files = {**bundle.files, "network.fp16.onnx": model.SerializeToString()}
     write_bundle(tmp_path / "wrong", bundle.manifest, files)
     words = ["verify", str(tmp_path / "wrong"), "--backend", "onnxruntime:fp16"]
