@@ -193,7 +193,14 @@ class Control:
         known = self._triggers.find(args.trigger_id, self._desk.now_us())
         if known is None:
             return None
-        return _accepted(known.ticket, "ACCEPTED" if known.request_id == request.id else "DUPLICATE")
+        ticket = known.ticket
+        if (ticket.part_id, ticket.encoder) != (args.part_id, args.encoder):
+            # Its verdict is another part's, which may be OK.
+            detail = (
+                f"trigger_id {args.trigger_id} was another part's a moment ago; expected a new one"
+            )
+            return Answer("BAD_REQUEST", {}, detail)
+        return _accepted(ticket, "ACCEPTED" if known.request_id == request.id else "DUPLICATE")
 
     def _trigger(self, args: TriggerArgs, request: ControlRequest) -> Answer:
         ticket = self._desk.accept(args)

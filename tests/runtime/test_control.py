@@ -164,6 +164,18 @@ def test_the_same_trigger_in_another_request_is_a_duplicate(station: Station) ->
     assert station.triggers == 1
 
 
+@pytest.mark.parametrize("request_id", ["b", "c"])
+@pytest.mark.parametrize("other", [{"part_id": "B"}, {"part_id": "A", "encoder": 7}, {}])
+def test_another_part_never_gets_the_verdict_of_the_first_with_its_number(
+    station: Station, other: dict[str, Any], request_id: str
+) -> None:
+    station.ask("trigger", {"trigger_id": 1, "part_id": "A"}, id="b")
+    reply = station.ask("trigger", {"trigger_id": 1, **other}, id=request_id)
+    assert (reply["ok"], reply["code"], reply["result"]) == (False, "BAD_REQUEST", {})
+    assert "expected a new one" in reply["detail"]
+    assert station.triggers == 1
+
+
 def test_a_client_that_never_changes_its_id_still_gets_every_part_inspected(station: Station) -> None:
     replies = [station.ask("trigger", {"trigger_id": n}, id="x") for n in (1, 2, 3)]
     assert [reply["code"] for reply in replies] == ["ACCEPTED"] * 3
