@@ -126,6 +126,12 @@ def extended(laid: Laid, add: Callable[[Graph], Mapping[str, Shape]]) -> Laid:
     return replace(laid, model=whole.SerializeToString(), part=part)
 
 
+def require_size(size: int | None) -> None:
+    """Raises ValueError unless a method's `size` is a side in px, or none for its default."""
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}; expected at least 1, or none for the default")
+
+
 def require_known(backbone: str, known: Sequence[str]) -> None:
     """Raises ConfigError unless the backbone is one of those a method has defaults for."""
     if backbone not in known:

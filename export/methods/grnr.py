@@ -19,7 +19,7 @@ from runtime.bundle import GrnrHead, NetworkPart
 from runtime.config import ConfigStruct
 
 from ..checkpoint import Checkpoint
-from ..method import Arrays, Features, Laid, Report, lay, require_known
+from ..method import Arrays, Features, Laid, Report, lay, require_known, require_size
 
 F32 = NDArray[np.float32]
 
@@ -68,8 +68,7 @@ class GrnrExport(ConfigStruct, frozen=True, tag_field="method", tag="grnr"):
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= 0.4:
             raise ValueError(f"margin is {self.margin}; expected 0..0.4")
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"size is {self.size}; expected at least 1, or none for the preset's")
+        require_size(self.size)
 
     def network(self, base: Path) -> Laid:
         """As in `Method`."""

@@ -23,7 +23,7 @@ from runtime.errors import ConfigError
 from runtime.measure.gate import spread
 
 from ..checkpoint import Checkpoint
-from ..method import Arrays, Features, Laid, Report, extended, lay, require_known
+from ..method import Arrays, Features, Laid, Report, extended, lay, require_known, require_size
 from ..networks.graph import Graph, Shape
 from ..networks.inp_former import Form, lay_inp_former
 
@@ -80,6 +80,7 @@ class InpFormerExport(ConfigStruct, frozen=True, tag_field="method", tag="inp_fo
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_size(self.size)
         for key in ("prototypes", "blocks", "steps", "batch", "queries"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")

@@ -21,7 +21,7 @@ from runtime.heads.knn import embed
 
 from ..checkpoint import Checkpoint
 from ..coreset import greedy_coreset, project
-from ..method import Arrays, Features, Laid, Report, lay, require_known
+from ..method import Arrays, Features, Laid, Report, lay, require_known, require_size
 
 F32 = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]
@@ -72,8 +72,7 @@ class PatchcoreExport(ConfigStruct, frozen=True, tag_field="method", tag="patchc
         for key in ("most_rows", "neighbours", "support", "projection"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"size is {self.size}; expected at least 1, or none for the backbone's default")
+        require_size(self.size)
         if self.neighbours > self.most_rows:
             raise ValueError(f"neighbours is {self.neighbours}; expected at most most_rows, {self.most_rows}")
         if self.seed < 0:

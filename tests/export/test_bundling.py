@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from export.bundling import export_bundle
 from export.golden import golden_images
+from export.methods import METHODS
 from export.methods.grnr import GrnrExport
 from runtime.bundle import load_bundle
 from runtime.errors import BundleError, ConfigError
@@ -105,7 +106,8 @@ def test_the_same_settings_give_the_same_files(tmp_path: Path) -> None:
     assert first.files == second.files
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("size", [0, -320])
-def test_a_size_that_is_none_is_refused(size: int) -> None:
+def test_a_size_that_is_none_is_refused(method: str, size: int) -> None:
     with pytest.raises(ValueError, match="expected at least 1"):
-        GrnrExport(id="web", size=size)
+        METHODS[method](id="web", size=size)
