@@ -196,9 +196,7 @@ class Control:
         ticket = known.ticket
         if (ticket.part_id, ticket.encoder) != (args.part_id, args.encoder):
             # Its verdict is another part's, which may be OK.
-            detail = (
-                f"trigger_id {args.trigger_id} was another part's a moment ago; expected a new one"
-            )
+            detail = f"trigger_id {args.trigger_id} was another part's a moment ago; expected a new one"
             return Answer("BAD_REQUEST", {}, detail)
         return _accepted(ticket, "ACCEPTED" if known.request_id == request.id else "DUPLICATE")
 
