@@ -27,8 +27,8 @@ from benchmarks.accuracy_common import add_arguments, command, in_short
 from benchmarks.accuracy_measure import measure
 from benchmarks.accuracy_page import to_page
 from benchmarks.accuracy_report import Report, Row, Run, load_rows, machine, save_report
-from benchmarks.patchcore_report import patchcore_section
-from benchmarks.trained_report import trained_section
+from benchmarks.patchcore_report import PATCHCORE
+from benchmarks.trained_report import TRAINED
 from runtime.errors import ConfigError, InspectionError
 from runtime.output import write_text
 
@@ -58,7 +58,7 @@ def main() -> int:
 def _save(run: Run, rows: dict[str, Row], output: Path) -> None:
     report = Report(run, sorted(rows.values(), key=lambda row: row.key))
     save_report(report, output / RESULTS)
-    write_text(output / "accuracy.md", to_page(report) + patchcore_section(output) + trained_section(output))
+    write_text(output / "accuracy.md", to_page(report) + PATCHCORE.text(output) + TRAINED.text(output))
 
 
 def _measure_all(groups: Sequence[Sequence[Case]], run: Run, arguments: argparse.Namespace) -> Iterator[Row]:

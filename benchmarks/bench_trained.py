@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # One thread, also for BLAS: set before numpy is imported.
@@ -24,33 +22,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import msgspec
 
-from benchmarks.accuracy_common import (
-    add_arguments,
-    code_digest,
-    command,
-    cpu_ms,
-    data_digest,
-    files_of,
-    in_short,
-    weights_file,
-)
+from benchmarks.accuracy_common import add_arguments, weights_file
 from benchmarks.contact_sheet import save_sheet
-from benchmarks.trained_report import TrainedReport, TrainedRow, TrainedRun, load_rows, save_rows
+from benchmarks.fitted_measure import evaluated, exported, fitted_to, measure_missing, sets_with_good
+from benchmarks.trained_report import TRAINED, TrainedRow
 from benchmarks.work import gmac
-from export.bundling import export_fitted
-from export.draft import draft_bundle
-from export.fitted import Fitted
-from export.fitting import ImageFiles, fit_method
 from export.methods import METHODS, MethodConfig
-from runtime.bundle import Bundle, load_bundle
-from runtime.errors import ConfigError, InspectionError
-from runtime.images.dataset import load_dataset, train_good
-from runtime.measure.evaluation import evaluate
-from runtime.measure.machine import this_machine
-from runtime.opening import open_detector
-from runtime.terms import Thresholds
+from runtime.detector import Detector
+from runtime.errors import InspectionError
+from runtime.images.dataset import Sample
 
-TRAINED = ("inp_former",)
+MEASURED = ("inp_former",)
+"""Methods."""
 BACKBONES = ("resnet18",)
 VARIANTS: dict[str, dict[str, object]] = {
     "edge": {},
@@ -74,88 +57,41 @@ DECIDES = (
 def main() -> int:
     """Measures every row that is missing and writes the report."""
     arguments = _arguments()
-    run = _run(arguments)
-    rows = {row.key: row for row in load_rows(arguments.output).rows}
-    for wanted in _wanted(arguments):
-        facts = {"commit": run.machine.commit or "unknown", "code": run.code, "data": run.data}
-        row = msgspec.structs.replace(wanted, **facts)
-        known = rows.get(row.key)
-        if known is None or (known.code, known.data) != (row.code, row.data) or known.error:
-            rows[row.key] = _measured(row, arguments)
-            print(f"{row.key}: {rows[row.key].error or _short(rows[row.key])}", flush=True)
-            save_rows(TrainedReport(run, list(rows.values())), arguments.output)
-    save_rows(TrainedReport(run, list(rows.values())), arguments.output)
+
+    def method_of(row: TrainedRow) -> MethodConfig:
+        weights = str(weights_file(arguments.weights, row.backbone))
+        settings = {"id": "bench", "backbone": row.backbone, "weights": weights, "seed": row.seed}
+        method: MethodConfig = msgspec.convert({**settings, **VARIANTS[row.variant]}, METHODS[row.method])
+        return method
+
+    def measured(row: TrainedRow, method: MethodConfig) -> TrainedRow:
+        path = arguments.data / row.set
+        fitted, spent = fitted_to(method, path)
+        bundle, refusal = exported(method, fitted)
+        parameters = sum(array.size for array in fitted.arrays.values())
+        work = gmac(bundle.files["network.onnx"])
+        facts = {"fit_cpu_s": spent, "parameters": parameters, "refusal": refusal, "gmac": work}
+
+        def look(detector: Detector, samples: Sequence[Sample]) -> None:
+            if arguments.sheets is not None:
+                save_sheet(detector, samples, arguments.sheets / f"{row.key.replace('/', '_')}.png")
+
+        return evaluated(msgspec.structs.replace(row, **facts), bundle, path, look)
+
+    measure_missing(TRAINED, arguments, DECIDES, _wanted(arguments), method_of, measured)
     return 0
-
-
-def _run(arguments: argparse.Namespace) -> TrainedRun:
-    """Facts of this run."""
-    said = command("bench_trained", arguments)
-    return TrainedRun(this_machine(), said, code_digest(files_of(DECIDES)), data_digest(arguments.data))
 
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[TrainedRow]:
     """Rows to measure, small sets first."""
-    found = {p.name: len(train_good(p)) for p in arguments.data.iterdir() if (p / "train" / "good").is_dir()}
-    for name in set(arguments.sets or found) - set(found):
-        raise ConfigError(f"{arguments.data}: no set {name!r} with train/good; expected {', '.join(found)}")
+    found = sets_with_good(arguments)
     for variant in arguments.variants:
         for seed in arguments.seeds:
             for backbone in arguments.backbones:
-                for name in sorted(arguments.sets or found, key=lambda n: found[n]):
+                for name, good in found.items():
                     facts = {"set": name, "backbone": backbone, "variant": variant, "seed": seed}
-                    for method in TRAINED:
-                        yield msgspec.convert(
-                            {"method": method, "good_images": found[name], **facts}, TrainedRow
-                        )
-
-
-def _measured(row: TrainedRow, arguments: argparse.Namespace) -> TrainedRow:
-    """Fits, exports and evaluates; what fails is a row that says so."""
-    weights = str(weights_file(arguments.weights, row.backbone))
-    settings = {"id": "bench", "backbone": row.backbone, "weights": weights, "seed": row.seed}
-    method: MethodConfig = msgspec.convert({**settings, **VARIANTS[row.variant]}, METHODS[row.method])
-    path = arguments.data / row.set
-    try:
-        start = time.process_time()
-        fitted = fit_method(method, Path(), ImageFiles(train_good(path)))
-        spent = time.process_time() - start
-        bundle, refusal = _exported(method, fitted)
-        parameters = sum(array.size for array in fitted.arrays.values())
-        row = msgspec.structs.replace(row, fit_cpu_s=spent, parameters=parameters, refusal=refusal)
-        return _evaluated(row, bundle, path, arguments.sheets)
-    except InspectionError as error:
-        return msgspec.structs.replace(row, error=str(error))
-
-
-def _exported(method: MethodConfig, fitted: Fitted) -> tuple[Bundle, str | None]:
-    """The bundle; where export refuses it, the one it would have been, and why."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "bundle"
-        try:
-            export_fitted(method, Path(), fitted, out)
-            return load_bundle(out), None
-        except ConfigError as error:
-            draft = draft_bundle(method, Path(), out).with_memory(fitted.arrays)
-            return draft.with_manifest(suggestion=fitted.facts.suggestion).bundle, str(error)
-
-
-def _evaluated(row: TrainedRow, bundle: Bundle, path: Path, sheets: Path | None) -> TrainedRow:
-    suggestion = bundle.manifest.suggestion
-    assert suggestion is not None
-    detector, samples = open_detector(bundle), load_dataset(path).samples
-    summary = evaluate(detector, samples, Thresholds(suggestion.threshold)).summary()
-    spent = cpu_ms(detector, [sample.path for sample in samples])
-    if sheets is not None:
-        save_sheet(detector, samples, sheets / f"{row.key.replace('/', '_')}.png")
-    detector.close()
-    size, work = sum(map(len, bundle.files.values())) / 1e6, gmac(bundle.files["network.onnx"])
-    return msgspec.structs.replace(row, summary=summary, cpu_ms=spent, bundle_mb=size, gmac=work)
-
-
-def _short(row: TrainedRow) -> str:
-    assert row.summary is not None
-    return f"{in_short(row.summary)}; fit {row.fit_cpu_s:.0f} s, {row.cpu_ms:.0f} ms an image"
+                    for method in MEASURED:
+                        yield msgspec.convert({"method": method, "good_images": good, **facts}, TrainedRow)
 
 
 def _arguments() -> argparse.Namespace:
